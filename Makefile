@@ -1,0 +1,34 @@
+# Everything runs from .venv, which is made once and again only when the dependencies change.
+# TORCH_INDEX=https://download.pytorch.org/whl/cpu (or another PyTorch index) chooses another build of PyTorch.
+# ARGS goes to `ltx-live play`: make play ARGS="--fullscreen --screen 2"
+
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+.PHONY: play test check fix bench
+
+play: $(INSTALLED)
+	@bash tools/system-packages.sh play || echo "going on without them" >&2
+	@$(BIN)/ltx-live play $(ARGS)
+
+test: $(INSTALLED)
+	@bash tools/system-packages.sh test
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -q
+
+check: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python -m pytest -q tests/test_architecture.py tests/test_readme.py
+
+fix: $(INSTALLED)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/python tools/readme_table.py
+
+bench: $(INSTALLED)
+	$(BIN)/ltx-live bench pocket
+	$(BIN)/ltx-live bench loop --model pocket
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@bash tools/environment.sh
+	@touch $@

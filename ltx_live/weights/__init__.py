@@ -1,0 +1,1 @@
+"""Checkpoint files: found, checked and loaded into the networks of `ltx_live.model`."""

@@ -1,0 +1,49 @@
+"""Networks -> checkpoint files, in the layout that `checkpoint` loads."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from ltx_live.weights.checkpoint import is_always_float32
+from ltx_live.weights.fp8 import FLOAT8, quantise
+
+
+def network_tensors(network: nn.Module, prefix: str, fp8: bool = False) -> dict[str, Tensor]:
+    """Tensors of a network under their names in the file: bfloat16, modulation tables float32.
+
+    With `fp8` the weights of all Linear layers are float8 with a `.weight_scale` beside them.
+    """
+    linear = {f"{name}.weight" for name, module in network.named_modules() if isinstance(module, nn.Linear)}
+    tensors = {}
+    for name, tensor in network.state_dict().items():
+        tensor = tensor.detach().cpu()
+        if fp8 and name in linear:
+            tensors[prefix + name], tensors[f"{prefix}{name}_scale"] = quantise(tensor)
+        elif tensor.dtype == FLOAT8 or not tensor.is_floating_point():
+            tensors[prefix + name] = tensor
+        elif is_always_float32(name):
+            tensors[prefix + name] = tensor.float()
+        else:
+            tensors[prefix + name] = tensor.to(torch.bfloat16)
+    return tensors
+
+
+def tokenizer_tensor(model_proto: bytes) -> Tensor:
+    """A SentencePiece model file as the uint8 tensor `spiece_model` of the text encoder's file."""
+    return torch.frombuffer(bytearray(model_proto), dtype=torch.uint8)
+
+
+def save_network(path: Path, tensors: dict[str, Tensor], config: dict[str, Any], metadata: dict[str, str]) -> None:
+    """Write a safetensors file with `config` (sections as in `checkpoint`) and free `metadata`: training commit, seed.
+
+    The file appears whole or not at all: a running show may have the old one open.
+    """
+    contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    unfinished = path.with_name(path.name + ".part")
+    save_file(contiguous, unfinished, metadata={"format": "pt", **metadata, "config": json.dumps(config)})
+    os.replace(unfinished, path)
