@@ -1,0 +1,118 @@
+"""What the show asks the engine for and what comes back; every type here can be pickled."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+SAMPLE_RATE_HZ = 48_000
+"""The media clock: every start position is an integer number of these samples since the show began."""
+
+PREFIX_FRAMES = 9
+"""Frames of the previous chunk that a continued chunk begins with (two video latents)."""
+
+
+def frames_to_samples(num_frames: float, frame_rate: float) -> int:
+    """Duration of frames on the media clock, in samples, rounded to the nearest."""
+    return round(num_frames * SAMPLE_RATE_HZ / frame_rate)
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A piece of the show.
+
+    frames (F, H, W, 3) uint8; audio (S, 2) float32 in -1..1 at 48 kHz. `video_start` and `audio_start` are the media
+    clock positions of the first frame and the first sample, overlap included: the first `num_overlap` frames and
+    `num_overlap_samples` samples show again what the chunk it continues has, decoded anew, for the cross-fade.
+    `epoch` is the control epoch of the parameters it was made with, `latched` the step values it took while being made.
+    """
+
+    index: int
+    frames: np.ndarray
+    video_start: int
+    num_overlap: int
+    audio: np.ndarray
+    audio_start: int
+    num_overlap_samples: int
+    frame_rate: float
+    epoch: int
+    latched: tuple[tuple[int, Mapping[str, Any]], ...] = ()
+    timings_s: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def num_frames(self) -> int:
+        return len(self.frames)
+
+    @property
+    def cut(self) -> int:
+        """Media clock position of the first new frame."""
+        return self.video_start + frames_to_samples(self.num_overlap, self.frame_rate)
+
+    @property
+    def end(self) -> int:
+        """Media clock position just after the last frame."""
+        return self.video_start + frames_to_samples(self.num_frames, self.frame_rate)
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkRequest:
+    """What the session asks for.
+
+    The new chunk's first new frame stands at media position `start`. `continue_from` = (chunk index, frame) is the cut:
+    the first `frame` frames of that chunk (overlap included) stay, the new chunk goes on after them; None starts a new
+    take. `history` is the chunk that `continue_from` names, as the show holds it, for an engine that has it no
+    longer. `num_frames` (8K + 1, overlap included) may be shorter than the parameter so that the chunk is in time.
+    """
+
+    index: int
+    params: Any
+    seed: int
+    start: int
+    num_frames: int
+    continue_from: tuple[int, int] | None = None
+    history: Chunk | None = None
+    epoch: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """One denoising step of a request is done."""
+
+    index: int
+    step: int
+    num_steps: int
+    sigma: float
+
+
+@dataclass(frozen=True, slots=True)
+class StepValues:
+    """Newest values of step-tier parameters for the chunk being made, by field name."""
+
+    values: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class EngineInfo:
+    """What a ready engine says of itself: the name to show, its picture size, and where it runs."""
+
+    name: str
+    width: int
+    height: int
+    device: str
+    detail: str = ""
+
+
+class Engine(Protocol):
+    """Makes chunks. Closing the generator cancels the chunk. The test double ships beside it: TestCardEngine."""
+
+    @property
+    def info(self) -> EngineInfo: ...
+
+    def encode(self, prompts: tuple[str, ...]) -> None:
+        """Encode prompts ahead of use, so that playing one later costs nothing."""
+
+    def generate(self, request: ChunkRequest) -> Generator[Progress | Chunk, StepValues | None, None]:
+        """Yield Progress after every step, at last the Chunk; raises LtxLiveError when it cannot be made."""

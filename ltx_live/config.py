@@ -1,0 +1,93 @@
+"""Everything that is fixed when the show starts, checked once."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from ltx_live import params
+from ltx_live.errors import ConfigError
+
+OSC_PORT = 9130
+HOME_FOLDERS = ("models", "loras", "media", "recordings", "shows")
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """How the show runs. `values` are initial live values by name, already coerced.
+
+    `model` is `pocket`, `testcard` or a path; `osc` is (host, port); `midi` and `audio` are name patterns, "" = choose,
+    "none" = off; `screen` counts from 1; `duration_s` None = until quit.
+    """
+
+    model: str = "pocket"
+    home: Path = field(default_factory=lambda: Path.home() / "ltx-live")
+    device: str = "auto"
+    values: Mapping[str, Any] = field(default_factory=dict)
+    mapping: str = "default"
+    osc: tuple[str, int] = ("127.0.0.1", OSC_PORT)
+    midi: str = ""
+    audio: str = ""
+    screen: int = 1
+    fullscreen: bool = False
+    headless: bool = False
+    record: Path | None = None
+    duration_s: float | None = None
+
+    def folder(self, name: str) -> Path:
+        """A folder of the home (`models`, `loras`, `media`, `recordings`, `shows`), made at first need."""
+        path = self.home / name
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(f"cannot make {path}: {error.strerror}; choose another folder with --home") from None
+        return path
+
+
+def load_presets() -> dict[str, Any]:
+    """The contents of presets.toml."""
+    text = resources.files("ltx_live").joinpath("presets.toml").read_text(encoding="utf-8-sig")
+    return tomllib.loads(text)
+
+
+def initial_values(model: str, preset: str | None, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Table defaults, then the preset's, then the model's, then explicit settings (`--set`), coerced.
+
+    A named preset wins over the model's own values. Raises ConfigError for an unknown preset and ParameterError for a
+    setting that does not exist or cannot take its value.
+    """
+    presets = load_presets()
+    by_model = presets.pop("model", {}).get(model, {})
+    if preset is not None and preset not in presets:
+        raise ConfigError(f"--preset {preset}: no such preset; choose one of {', '.join(presets)}")
+    layers = [presets["live"], by_model, presets.get(preset or "", {}), settings]
+    values = params.defaults()
+    for layer in layers:
+        for name, value in layer.items():
+            row = params.find(name)
+            if row.kind == "trigger":
+                raise ConfigError(f"{name} is a trigger and has no value to set; send /ltx/{name} while it plays")
+            values[name] = row.coerce(value)
+    return values
+
+
+def parse_address(text: str) -> tuple[str, int]:
+    """`HOST:PORT`, `:PORT` or `PORT` as (host, port); the host defaults to 127.0.0.1. Raises ConfigError."""
+    host, _, port = text.rpartition(":")
+    try:
+        number = int(port)
+    except ValueError:
+        number = -1
+    if not 0 <= number <= 65535:
+        raise ConfigError(f"--osc {text}: write HOST:PORT, such as 127.0.0.1:{OSC_PORT}")
+    return host.strip("[]") or "127.0.0.1", number
+
+
+def default_home() -> Path:
+    """`~/ltx-live`, or the folder that LTX_LIVE_HOME names."""
+    return Path(os.environ.get("LTX_LIVE_HOME") or Path.home() / "ltx-live")

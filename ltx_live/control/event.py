@@ -1,0 +1,62 @@
+"""What a control thread puts on the queue, and the one guard around a receiver's message."""
+
+from __future__ import annotations
+
+import logging
+import queue
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+log = logging.getLogger(__name__)
+
+NOTICE = "/notice"
+"""Address of an event that only tells the performer something; its one argument is the line to show."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Who sent an event: `kind` is osc, midi, key or app, `name` the host, the port or the control.
+
+    `reply_to` is the socket address that answers go to; None for what cannot be answered.
+    """
+
+    kind: str
+    name: str = ""
+    reply_to: tuple[Any, ...] | None = None
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}".strip()
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One control message; `time_s` is `time.perf_counter` at its arrival."""
+
+    address: str
+    args: tuple[Any, ...]
+    origin: Origin
+    time_s: float
+
+
+Transaction = tuple[Event, ...]
+"""What one queue item is: events that take effect together."""
+
+
+def drain(source: queue.SimpleQueue[Transaction]) -> Iterator[Transaction]:
+    """The transactions that wait now, oldest first; what arrives meanwhile is left for the next call."""
+    for _ in range(source.qsize()):
+        try:
+            yield source.get_nowait()
+        except queue.Empty:
+            return
+
+
+def guard(handle: Callable[..., None], *args: Any) -> bool:
+    """Call `handle(*args)`; False if it failed. Nothing that a performer sends may stop a receiver."""
+    try:
+        handle(*args)
+    except Exception as error:
+        log.debug("message dropped: %s", error, exc_info=True)
+        return False
+    return True

@@ -1,0 +1,346 @@
+"""The live values: every event ends here. Lives on the main thread, so it needs no locks."""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+import functools
+import operator
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from ltx_live import params
+from ltx_live.control import bank
+from ltx_live.control.event import NOTICE, Event, Origin, Transaction
+from ltx_live.errors import ParameterError
+from ltx_live.params import Parameter
+
+ROOT, NORM_ROOT = "/ltx/", "/ltx/norm/"
+PONG, ERROR = "/ltx/sys/pong", "/ltx/error"
+MAX_TEXT = 8000
+"""Longest text of a prompt or name, in characters."""
+
+_REPEAT_S = 0.5  # a non-zero value repeated within this time is the same press of a trigger
+_MAX_PRESSES = 256
+_WITH_ANY_ARGUMENT = ("sys/ping", "sys/dump")
+_RELATIVE = {"+": operator.add, "-": operator.sub, "*": operator.mul}
+_LANDING_WORDS = {"now": "", "chunk": " (next chunk)", "reload": " (needs a reload)"}
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A value that is different after a transaction."""
+
+    name: str
+    old: Any
+    new: Any
+    tier: str
+    landing: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Fired:
+    """A trigger that fired."""
+
+    name: str
+    args: tuple[Any, ...]
+    tier: str
+    landing: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A message for the sender at `origin.reply_to`."""
+
+    origin: Origin
+    address: str
+    args: tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a transaction did. `messages` and `errors` are lines for HUD and log: what arrived and what it did."""
+
+    changes: tuple[Change, ...] = ()
+    fired: tuple[Fired, ...] = ()
+    replies: tuple[Reply, ...] = ()
+    messages: tuple[str, ...] = ()
+    errors: tuple[str, ...] = ()
+
+    @property
+    def landing(self) -> str | None:
+        """When the generation is to follow: `now` (cut), `chunk`, or None if it is not concerned."""
+        landings = {item.landing for item in (*self.changes, *self.fired) if item.tier in ("step", "chunk")}
+        return next((landing for landing in ("now", "chunk") if landing in landings), None)
+
+
+@dataclass(slots=True)
+class _Draft:
+    """A transaction being applied."""
+
+    before: dict[str, Any] = field(default_factory=dict)
+    fired: list[Fired] = field(default_factory=list)
+    replies: list[Reply] = field(default_factory=list)
+    messages: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+
+    def report(self, line: str, event: Event) -> None:
+        self.messages.append(f"{_shown(event)}: {line}")
+
+
+def full_range(row: Parameter) -> tuple[float, float] | None:
+    """Lowest and highest number of a row, choices counted from 0; None for a row without (text, triggers)."""
+    if row.kind in ("enum", "bool"):
+        return 0, max(1, len(row.choices) - 1)
+    return None if row.minimum is None or row.maximum is None else (row.minimum, row.maximum)
+
+
+def as_number(row: Parameter, value: Any) -> float:
+    """A value of a row as a number, a choice as its index."""
+    return row.choices.index(value) if row.kind == "enum" else float(value)
+
+
+def normalise(row: Parameter, value: Any) -> float:
+    """A value's place in its row's range, 0..1, linear. Raises ParameterError for a row without a range."""
+    low, high = _bounds(row)
+    return (as_number(row, value) - low) / (high - low)
+
+
+def denormalise(row: Parameter, position: float) -> float:
+    """The number at a place of a row's range (0..1, linear); `Parameter.coerce` makes the value of it."""
+    low, high = _bounds(row)
+    return low + min(1.0, max(0.0, position)) * (high - low)
+
+
+def _bounds(row: Parameter) -> tuple[float, float]:
+    span = full_range(row)
+    if span is None:
+        raise ParameterError(f"{row.address}: has no range for {NORM_ROOT}; send {row.range_text} to {row.address}")
+    return span
+
+
+class Registry:
+    """Owns the live values, by concrete name.
+
+    `epoch` counts what concerns the generation: it grows with every transaction that changes a step, chunk or reload
+    value or fires a generation trigger. A chunk carries the epoch it was made with; `mark_applied` takes it back.
+    """
+
+    def __init__(self, values: Mapping[str, Any] | None = None, rng: random.Random | None = None):
+        self._values = params.defaults() | dict(values or {})
+        self._rng = rng or random.Random()
+        self._presses: dict[tuple[Origin, str], float] = {}
+        self._changed: dict[str, int] = {}
+        self.values = MappingProxyType(self._values)
+        self.epoch = 0
+        self.applied_epoch = 0
+
+    def generation(self) -> Any:
+        """A GenerationParams of the present values."""
+        return params.snapshot(params.GenerationParams, self._values)
+
+    def output(self) -> Any:
+        """An OutputParams of the present values."""
+        return params.snapshot(params.OutputParams, self._values)
+
+    def mark_applied(self, epoch: int) -> None:
+        """A chunk made with `epoch` is playing."""
+        self.applied_epoch = max(self.applied_epoch, epoch)
+
+    def pending(self) -> tuple[str, ...]:
+        """The names of generation values that no playing chunk has taken up yet."""
+        return tuple(name for name, epoch in self._changed.items() if epoch > self.applied_epoch)
+
+    def apply(self, transaction: Transaction) -> Outcome:
+        """Apply events together, in order; what one of them does wrong is reported and does not stop the others."""
+        draft = _Draft()
+        for event in transaction:
+            try:
+                self._apply(event, draft)
+            except ParameterError as error:
+                draft.errors.append(str(error))
+                draft.replies.append(Reply(event.origin, ERROR, (event.address[:200], str(error))))
+        changes = tuple(self._change(name, old) for name, old in draft.before.items() if self._values[name] != old)
+        concerning = [item for item in (*changes, *draft.fired) if _concerns_generation(item)]
+        if concerning:
+            self.epoch += 1
+            self._changed.update({item.name: self.epoch for item in concerning if isinstance(item, Change)})
+        replies = tuple(reply for reply in draft.replies if reply.origin.reply_to is not None)
+        return Outcome(changes, tuple(draft.fired), replies, tuple(draft.messages), tuple(draft.errors))
+
+    def _change(self, name: str, old: Any) -> Change:
+        row = params.find(name)
+        return Change(name, old, self._values[name], row.tier, row.landing)
+
+    def _apply(self, event: Event, draft: _Draft) -> None:
+        if event.address == NOTICE:
+            draft.messages.append(str(event.args[0]))
+            return
+        name, row = _find(event.address)
+        if row.since is not None:
+            raise ParameterError(f"{ROOT}{name}: not yet (arrives with {row.since})")
+        if row.kind == "trigger":
+            if self._presses_trigger(name, event):
+                self._fire(name, row, event, draft)
+        elif not event.args or event.args == ("?",):
+            draft.replies.append(Reply(event.origin, event.address, self._answer(name, row, event)))
+        else:
+            self._set(name, row, event, draft)
+
+    def _answer(self, name: str, row: Parameter, event: Event) -> tuple[Any, ...]:
+        value = self._values[name]
+        if event.address.startswith(NORM_ROOT):
+            value = normalise(row, value)
+        return value if isinstance(value, tuple) else ("none" if value is None else value,)
+
+    def _presses_trigger(self, name: str, event: Event) -> bool:
+        """Whether a trigger's event is a rising edge; 0 and repeated non-zero numbers are not."""
+        first = event.args[0] if event.args else None
+        if isinstance(first, str):
+            first = _number_in(first)
+        if name in _WITH_ANY_ARGUMENT or first is None or first is True:
+            return True
+        key = (event.origin, name)
+        if not first:
+            self._presses.pop(key, None)
+            return False
+        last = self._presses.pop(key, None)
+        self._presses[key] = event.time_s
+        while len(self._presses) > _MAX_PRESSES:
+            del self._presses[next(iter(self._presses))]
+        return last is None or event.time_s - last > _REPEAT_S
+
+    def _fire(self, name: str, row: Parameter, event: Event, draft: _Draft) -> None:
+        effects = self._trigger_effects(name)
+        if name == "sys/ping":
+            draft.replies.append(Reply(event.origin, PONG, event.args))
+        if name == "sys/dump":
+            draft.replies.extend(self._dump(event))
+        draft.fired.append(Fired(name, event.args, row.tier, row.landing))
+        done = [self._assign(target, value, draft) for target, value in effects.items()]
+        draft.report(", ".join(done) or "done", event)
+
+    def _trigger_effects(self, name: str) -> dict[str, Any]:
+        if name == "sys/panic":
+            return {"out/blackout": True, "audio/mute": True}
+        if name == "reseed":
+            return {"seed": self._rng.randint(0, params.SEED_MAX)}
+        return bank.trigger_effects(name, self._values, self._rng)
+
+    def _dump(self, event: Event) -> list[Reply]:
+        pattern = event.args[0] if event.args and isinstance(event.args[0], str) else "*"
+        pattern = pattern.removeprefix(ROOT)
+        replies = []
+        for name in self._values:
+            row = params.find(name)
+            if row.since is None and fnmatch.fnmatchcase(name, pattern):
+                address = ROOT + name
+                query = Event(address, (), event.origin, event.time_s)
+                replies.append(Reply(event.origin, address, self._answer(name, row, query)))
+        return replies
+
+    def _set(self, name: str, row: Parameter, event: Event, draft: _Draft) -> None:
+        value = self._coerce(name, row, event)
+        if value == self._values[name]:
+            draft.report(f"{name} is {_text(value)}", event)
+            return
+        effects = bank.value_effects(name, self._values, value)
+        done = [self._assign(target, new, draft) for target, new in {name: value, **effects}.items()]
+        draft.report(", ".join(done), event)
+
+    def _assign(self, name: str, value: Any, draft: _Draft) -> str:
+        old = self._values[name]
+        draft.before.setdefault(name, old)
+        self._values[name] = value
+        row = params.find(name)
+        landing = _LANDING_WORDS.get("reload" if row.tier == "reload" else row.landing or "", "")
+        return f"{name} {_text(old)} -> {_text(value)}{landing}"
+
+    def _coerce(self, name: str, row: Parameter, event: Event) -> Any:
+        args = event.args
+        if row.kind == "str":
+            return _coerce_text(row, args)
+        if row.kind == "floats":
+            return row.coerce(list(args) if len(args) > 1 else args[0])
+        on_norm = event.address.startswith(NORM_ROOT)
+        combine = _RELATIVE.get(args[0]) if len(args) > 1 and isinstance(args[0], str) else None
+        sent = _number(row, args[1] if combine else args[0], must=on_norm or combine is not None)
+        if combine:
+            value = self._values[name]
+            sent = combine(normalise(row, value) if on_norm else as_number(row, value), sent)
+        return row.coerce(denormalise(row, sent) if on_norm else sent)
+
+
+def _concerns_generation(item: Change | Fired) -> bool:
+    """Editing the bank does not: its rows have neither a landing nor the reload tier."""
+    return item.tier == "reload" or (item.tier in ("step", "chunk") and item.landing is not None)
+
+
+def _find(address: str) -> tuple[str, Parameter]:
+    """The concrete name and row behind an address; raises ParameterError with a suggestion."""
+    if len(address) > 200:
+        raise ParameterError(f"{address[:60]}...: no such parameter; an address has at most 200 characters")
+    found = _look_up(address)
+    if isinstance(found, str):
+        raise ParameterError(found)
+    return found
+
+
+@functools.lru_cache(maxsize=512)
+def _look_up(address: str) -> tuple[str, Parameter] | str:
+    """Name and row, or the error's text: a suggestion costs a millisecond, and wrong senders repeat themselves."""
+    if not address.startswith(ROOT):
+        near = difflib.get_close_matches(address.strip("/"), params.concrete_names(), n=1, cutoff=0.5)
+        hint = f"did you mean {ROOT}{near[0]}?" if near else f"addresses start with {ROOT}"
+        return f"{address}: no such parameter; {hint}"
+    name = address.removeprefix(NORM_ROOT) if address.startswith(NORM_ROOT) else address.removeprefix(ROOT)
+    try:
+        return name, params.find(name)
+    except ParameterError as error:
+        return str(error)
+
+
+def _coerce_text(row: Parameter, args: tuple[Any, ...]) -> str:
+    """Text from its arguments; several are joined by spaces, as Max sends a sentence without quotes."""
+    words = []
+    for arg in args:
+        if arg is not None and not isinstance(arg, (str, int, float)):
+            raise ParameterError(f"{row.address}: cannot use {_text(arg)}; send text")
+        words.append(row.coerce(arg))
+    text = " ".join(words)
+    if len(text) > MAX_TEXT:
+        raise ParameterError(f"{row.address}: {len(text)} characters are too many; send at most {MAX_TEXT}")
+    return text
+
+
+def _number(row: Parameter, arg: Any, must: bool) -> Any:
+    """An argument as a number; unless it `must` be one, a word (`on`, a choice) is left to `Parameter.coerce`."""
+    if not isinstance(arg, (str, int, float, type(None))):
+        raise ParameterError(f"{row.address}: cannot use {_text(arg)}; send {row.range_text}")
+    number = _number_in(arg) if isinstance(arg, str) else arg
+    if number is None and must:
+        raise ParameterError(f"{row.address}: cannot use {_text(arg)} here; send a number")
+    return arg if number is None else number
+
+
+def _number_in(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def _shown(event: Event) -> str:
+    words = " ".join([event.address[:80], *(_text(arg) for arg in event.args[:8])])
+    return f"{words} ({event.origin})"
+
+
+def _text(value: Any) -> str:
+    """A value as a short word for messages."""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    text = repr(value) if isinstance(value, str) else str(value)
+    return text if len(text) <= 60 else text[:57] + "..."

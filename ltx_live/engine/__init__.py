@@ -1,0 +1,1 @@
+"""What makes chunks: the supervised engine process and the engines it can run."""

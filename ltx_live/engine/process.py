@@ -1,0 +1,324 @@
+"""The supervised engine process as the show sees it: ask, poll, and be told when it fails, dies or hangs."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import tempfile
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from ltx_live.chunk import Chunk, ChunkRequest, Progress, StepValues
+from ltx_live.engine import worker
+from ltx_live.engine.slots import Slots
+from ltx_live.engine.worker import Cancelled, Encoded, EngineSpec, Failed, Loading, Ready
+from ltx_live.errors import EngineError
+
+__all__ = [
+    "Cancelled", "Died", "Encoded", "EngineProcess", "EngineSpec", "Failed", "Loading", "Message", "Ready"
+]  # fmt: skip
+
+log = logging.getLogger(__name__)
+
+FIRST_RESTART_DELAY_S = 0.5
+LONGEST_RESTART_DELAY_S = 10.0
+GRACE_S = 1.5  # for a process to end by itself once the pipe is closed
+
+
+@dataclass(frozen=True, slots=True)
+class Died:
+    """The engine process ended; the chunk `index` it was making will not come. It starts again in `restart_in_s`."""
+
+    exit_code: int
+    text: str
+    index: int | None
+    restart_in_s: float
+
+
+Message = Ready | Loading | Progress | Chunk | Encoded | Cancelled | Failed | Died
+
+
+@dataclass(slots=True)
+class _Running:
+    """The one request under way; it waits here while the process is busy with a prompt."""
+
+    request: ChunkRequest
+    slot: int
+    is_sent: bool = False
+    is_cancelled: bool = False
+
+
+class EngineProcess:
+    """Starts the engine in a child process at once, and again whenever it dies.
+
+    Nothing here blocks: `poll` belongs into every tick of the main loop, it receives and sends. The show sends only
+    what the process is waiting for, or at most one small message per denoising step, so that a send cannot block
+    either. The slots belong to the caller: close them after this.
+    """
+
+    def __init__(
+        self,
+        spec: EngineSpec,
+        slots: Slots,
+        hang_timeout_s: float = 60.0,
+        clock: Callable[[], float] = time.monotonic,
+    ):
+        self._spec = spec
+        self._slots = slots
+        self._hang_timeout_s = hang_timeout_s
+        self._clock = clock
+        self._log = _LogFile()
+        self._slot_of: dict[int, int] = {}
+        self._prompts: deque[str] = deque()
+        self._was_ready = False
+        self._is_given_up = False
+        self._restart_delay_s = FIRST_RESTART_DELAY_S
+        self._restart_at_s: float | None = None
+        self._running: _Running | None = None
+        self._process = None
+        self._start()
+
+    @property
+    def pid(self) -> int | None:
+        return None if self._process is None else self._process.pid
+
+    @property
+    def can_request(self) -> bool:
+        """Whether `request` may be called: ready, nothing under way, a slot free."""
+        return self._is_ready and self._running is None and self._slots.num_free > 0
+
+    def request(self, request: ChunkRequest) -> None:
+        """Ask for a chunk. `request.history` must be a chunk that was not released yet.
+
+        Ends in exactly one Chunk, Cancelled, Failed or Died with its index. Raises EngineError unless `can_request`.
+        """
+        if not self.can_request or request.index in self._slot_of:
+            raise EngineError(
+                f"chunk {request.index} cannot be asked for now; wait for the engine and release old chunks"
+            )
+        self._running = _Running(request, self._slots.acquire())
+        self._step_values = None
+        self._send_next()
+
+    def encode(self, prompts: tuple[str, ...]) -> None:
+        """Encode prompts, one after the other, whenever no chunk is being made. A new process has to be told again."""
+        self._prompts.extend(prompts)
+
+    def cancel(self) -> None:
+        """Stop the request under way at its next step. Its chunk will not come, even if it is done by then."""
+        if self._running is not None:
+            self._running.is_cancelled = True
+
+    def send_step_values(self, values: StepValues) -> None:
+        """Newest step values for the chunk under way; only the newest is sent at each step."""
+        self._step_values = values
+
+    def release(self, index: int) -> None:
+        """The show no longer needs the chunk `index`: it left the playlist by one generation and is no history."""
+        self._slots.release(self._slot_of.pop(index))
+
+    def poll(self) -> list[Message]:
+        """What happened since the last call, in order; then send what can be sent."""
+        messages: list[Message] = []
+        if self._process is not None:
+            self._receive(messages)
+            self._log.forward()
+        elif self._restart_at_s is not None and self._clock() >= self._restart_at_s:
+            self._start()
+        self._send_next()
+        running = self._running
+        if running is not None and running.is_cancelled and not running.is_sent:
+            self._end_request(free_slot=True)
+            messages.append(Cancelled(running.request.index))
+        return messages
+
+    def close(self) -> None:
+        """End the process: by itself within 1.5 s, else by force."""
+        self._restart_at_s = None
+        if self._process is not None:
+            self._connection.close()
+            self._process.join(GRACE_S)
+            if self._process.is_alive():
+                self._process.kill()
+                self._process.join()
+            self._process.close()
+            self._process = None
+        self._is_ready = False
+        self._log.close()
+
+    def __enter__(self) -> EngineProcess:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def _start(self) -> None:
+        self._is_ready = False  # loaded
+        self._is_waiting = False  # for a message: neither loading nor making a chunk nor encoding
+        self._may_interrupt = False  # one message may be sent until the next step
+        self._step_values: StepValues | None = None
+        self._restart_at_s = None
+        self._pipe_ended_s: float | None = None
+        self._last_message_s = self._clock()
+        context = multiprocessing.get_context("spawn")
+        self._connection, theirs = context.Pipe()
+        level = logging.getLogger().getEffectiveLevel()
+        setup = worker.WorkerSetup(self._spec, self._slots.layout, self._slots.names, self._log.path, level)
+        self._process = context.Process(target=worker.run, args=(setup, theirs), name="ltx-live engine", daemon=True)
+        self._process.start()
+        theirs.close()  # so that its end is seen here when the process ends
+
+    def _receive(self, messages: list[Message]) -> None:
+        if self._pipe_ended_s is None:
+            try:
+                while self._connection.poll():
+                    self._understand(self._connection.recv(), messages)
+                    self._last_message_s = self._clock()
+                self._kill_when_hung()
+            except (EOFError, OSError):
+                self._pipe_ended_s = self._clock()
+                self._is_ready = self._is_waiting = self._may_interrupt = False
+        if self._pipe_ended_s is not None:
+            self._bury(messages)
+
+    def _understand(self, message: object, messages: list[Message]) -> None:
+        match message:
+            case Ready():
+                self._is_ready = self._is_waiting = self._was_ready = True
+            case Progress():
+                self._may_interrupt = True
+            case worker.Done(chunk, num_frames, num_samples):
+                message = self._take(chunk, num_frames, num_samples)
+            case Cancelled():
+                self._end_request(free_slot=True)
+            case Encoded():
+                self._is_waiting = True
+            case Failed(text) if not self._is_ready:
+                self._is_given_up = not self._was_ready
+                message = Failed(text, fatal=self._is_given_up)
+            case Failed(_, None):
+                self._is_waiting = True
+            case Failed():
+                self._end_request(free_slot=True)
+        messages.append(message)
+
+    def _take(self, chunk: Chunk, num_frames: int, num_samples: int) -> Chunk | Cancelled:
+        """The finished chunk with views onto its slot."""
+        running = self._running
+        self._end_request(free_slot=running.is_cancelled)
+        if running.is_cancelled:
+            return Cancelled(chunk.index)
+        self._restart_delay_s = FIRST_RESTART_DELAY_S
+        self._slot_of[chunk.index] = running.slot
+        frames, audio = self._slots.frames(running.slot, num_frames), self._slots.audio(running.slot, num_samples)
+        return replace(chunk, frames=frames, audio=audio)
+
+    def _end_request(self, free_slot: bool) -> None:
+        if self._running.is_sent:
+            self._is_waiting = self._is_ready
+        if free_slot:
+            self._slots.release(self._running.slot)
+        self._running = None
+        self._may_interrupt = False
+
+    def _send_next(self) -> None:
+        """Send what the process can take now."""
+        running = self._running
+        if self._is_waiting:
+            if running is not None and not running.is_cancelled:
+                running.is_sent = True
+                self._last_message_s = self._clock()
+                self._is_waiting = False
+                self._may_interrupt = True
+                self._send(self._wire(running))
+            elif self._prompts:
+                self._last_message_s = self._clock()
+                self._is_waiting = False
+                self._send(worker.Encode((self._prompts.popleft(),)))
+        elif self._may_interrupt and running is not None:
+            values, self._step_values = self._step_values, None
+            message = worker.Cancel() if running.is_cancelled else values
+            if message is not None:
+                self._may_interrupt = False
+                self._send(message)
+
+    def _wire(self, running: _Running) -> worker.Request:
+        history = running.request.history
+        if history is None or history.index not in self._slot_of:
+            return worker.Request(replace(running.request, history=None), running.slot, None)
+        request = replace(running.request, history=worker.strip(history))
+        size = len(history.frames), len(history.audio)
+        return worker.Request(request, running.slot, self._slot_of[history.index], size)
+
+    def _send(self, message: object) -> None:
+        try:
+            self._connection.send(message)
+        except OSError:
+            log.debug("the engine process is gone")  # the next poll sees the end of the pipe and reports it
+
+    def _kill_when_hung(self) -> None:
+        if self._is_ready and not self._is_waiting and self._clock() - self._last_message_s > self._hang_timeout_s:
+            log.error("no answer from the engine for %g s: it is started again", self._hang_timeout_s)
+            self._last_message_s = self._clock()
+            self._process.kill()
+
+    def _bury(self, messages: list[Message]) -> None:
+        """Once the process has really ended, say so, free what it was writing to and plan its restart."""
+        exit_code = self._process.exitcode
+        if exit_code is None:
+            if self._clock() - self._pipe_ended_s > GRACE_S:
+                self._process.kill()
+            return
+        self._log.forward()
+        self._connection.close()
+        self._process.close()
+        self._process = None
+        self._prompts.clear()
+        index = None
+        if self._running is not None:
+            index = self._running.request.index
+            self._end_request(free_slot=True)
+        reason = f"killed by signal {-exit_code}" if exit_code < 0 else f"exit status {exit_code}"
+        text = f"the engine process ended ({reason})"
+        if not self._was_ready:
+            if not self._is_given_up:
+                messages.append(Failed(f"{text} while loading: {self._log.last_line or 'it said nothing'}", fatal=True))
+            return
+        self._restart_at_s = self._clock() + self._restart_delay_s
+        messages.append(Died(exit_code, text, index, self._restart_delay_s))
+        self._restart_delay_s = min(LONGEST_RESTART_DELAY_S, 2 * self._restart_delay_s)
+
+
+class _LogFile:
+    """What the engine process prints, passed on to the logging of the show.
+
+    A file, not a pipe: a full pipe would stop the engine, a file keeps its last words, and Windows can do it too.
+    """
+
+    def __init__(self):
+        self._descriptor, self.path = tempfile.mkstemp(prefix="ltx-live-engine-", suffix=".log")
+        self._rest = b""
+        self._level = logging.INFO
+        self.last_line = ""
+
+    def forward(self) -> None:
+        """Log the lines that are new; a line without a level, as of a traceback, has the level of the last."""
+        while data := os.read(self._descriptor, 65536):
+            *lines, self._rest = (self._rest + data).replace(b"\r", b"\n").split(b"\n")
+            for line in lines:
+                text = line.decode(errors="replace").rstrip()
+                if not text:
+                    continue
+                first, _, more = text.partition(" ")
+                if first in logging.getLevelNamesMapping():
+                    self._level, text = logging.getLevelNamesMapping()[first], more
+                self.last_line = text
+                log.log(self._level, "engine: %s", text)
+
+    def close(self) -> None:
+        self.forward()
+        os.close(self._descriptor)
+        os.unlink(self.path)

@@ -1,0 +1,240 @@
+"""What runs in the engine process: load the engine, then answer requests one after the other until the show is gone."""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import importlib
+import logging
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from multiprocessing.connection import Connection
+from typing import Any
+
+import numpy as np
+
+from ltx_live.chunk import Chunk, ChunkRequest, Engine, EngineInfo, StepValues
+from ltx_live.engine.slots import SlotLayout, Slots
+from ltx_live.errors import EngineError, LtxLiveError
+
+log = logging.getLogger(__name__)
+
+LOG_FORMAT = "%(levelname)s %(name)s: %(message)s"
+NICE = 10
+WINDOWS_BELOW_NORMAL = 0x4000
+NO_PIXELS = np.empty((0, 0, 0, 3), np.uint8)
+NO_SOUND = np.empty((0, 2), np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSpec:
+    """Which engine to run: `function(report, **arguments)` of `module`, imported and called in the engine process only.
+
+    `report(text)` shows one line of progress while it loads; it raises LtxLiveError when the engine cannot be made.
+    """
+
+    module: str
+    function: str = "load"
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSetup:
+    """Everything the engine process starts with."""
+
+    spec: EngineSpec
+    layout: SlotLayout
+    slot_names: tuple[str, ...]
+    log_path: str
+    log_level: int
+
+
+# From the show to the engine process.
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Make a chunk into `slot`; `history_slot` holds the frames and sound of `request.history`."""
+
+    request: ChunkRequest
+    slot: int
+    history_slot: int | None
+    history_size: tuple[int, int] = (0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Encode:
+    """Encode prompts ahead of use."""
+
+    prompts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Stop the running request at its next step; nothing happens when it is done already."""
+
+
+# From the engine process to the show, beside Progress.
+
+
+@dataclass(frozen=True, slots=True)
+class Loading:
+    """A line to show while the engine loads."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The engine can take requests."""
+
+    info: EngineInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A chunk without its arrays, which lie in the slot: num_frames frames and num_samples of sound."""
+
+    chunk: Chunk
+    num_frames: int
+    num_samples: int
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """These prompts cost nothing now."""
+
+    prompts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """The request `index` will bring no chunk; its slot is free."""
+
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """Loading, encoding (`index` None) or making the chunk `index` failed. `fatal`: there will be no engine at all."""
+
+    text: str
+    index: int | None = None
+    fatal: bool = False
+
+
+def strip(chunk: Chunk) -> Chunk:
+    """The chunk without its arrays, small enough for the pipe."""
+    return replace(chunk, frames=NO_PIXELS, audio=NO_SOUND)
+
+
+def run(setup: WorkerSetup, connection: Connection) -> None:
+    """The main function of the engine process; returns when the show has closed the pipe."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the show, which ends this process by the pipe
+    _redirect_output(setup)
+    _lower_priority()
+    slots = Slots.attach(setup.layout, setup.slot_names)
+    engine = _load(setup, connection)
+    if engine is not None:
+        with contextlib.suppress(EOFError, ConnectionError):  # the show has closed the pipe
+            connection.send(Ready(engine.info))
+            while True:
+                _answer(engine, connection, slots)
+    slots.close()
+
+
+def _redirect_output(setup: WorkerSetup) -> None:
+    """Everything that is printed here, by native libraries too, goes to the file that the show reads."""
+    output = os.open(setup.log_path, os.O_WRONLY | os.O_APPEND)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    os.close(output)
+    faulthandler.enable(file=2)
+    stream = open(2, "w", buffering=1, encoding="utf-8", errors="replace", closefd=False)
+    logging.basicConfig(level=setup.log_level, format=LOG_FORMAT, stream=stream)
+
+
+def _lower_priority() -> None:
+    """The show and its sound come first."""
+    if sys.platform == "win32":
+        import ctypes
+
+        kernel = ctypes.windll.kernel32
+        kernel.SetPriorityClass(kernel.GetCurrentProcess(), WINDOWS_BELOW_NORMAL)
+    else:
+        os.nice(NICE)
+
+
+def _load(setup: WorkerSetup, connection: Connection) -> Engine | None:
+    spec, layout = setup.spec, setup.layout
+    try:
+        make = getattr(importlib.import_module(spec.module), spec.function)
+        engine = make(lambda text: connection.send(Loading(text)), **spec.arguments)
+        if (engine.info.width, engine.info.height) != (layout.width, layout.height):
+            raise EngineError(
+                f"{engine.info.name} makes {engine.info.width}x{engine.info.height}, the show is "
+                f"{layout.width}x{layout.height}; start it with --size {engine.info.width}x{engine.info.height}"
+            )
+    except LtxLiveError as error:
+        connection.send(Failed(str(error)))
+        return None
+    return engine
+
+
+def _answer(engine: Engine, connection: Connection, slots: Slots) -> None:
+    """Take the next message and answer it; what an engine raises fails this request alone."""
+    message = connection.recv()
+    try:
+        match message:
+            case Request():
+                reply = _generate(engine, connection, slots, message)
+            case Encode(prompts):
+                engine.encode(prompts)
+                reply = Encoded(prompts)
+            case _:  # step values or a cancel that came after the chunk was done
+                return
+    except Exception as error:
+        text = str(error) if isinstance(error, LtxLiveError) else f"{type(error).__name__}: {error}"
+        index = message.request.index if isinstance(message, Request) else None
+        reply = Failed(" ".join(text.split()), index)
+        log.error("%s", text, exc_info=None if isinstance(error, LtxLiveError) else error)
+    connection.send(reply)
+
+
+def _generate(engine: Engine, connection: Connection, slots: Slots, message: Request) -> Done | Cancelled:
+    request = message.request
+    if message.history_slot is not None:
+        num_frames, num_samples = message.history_size
+        frames = slots.frames(message.history_slot, num_frames)
+        audio = slots.audio(message.history_slot, num_samples)
+        request = replace(request, history=replace(request.history, frames=frames, audio=audio))
+    steps = engine.generate(request)
+    values = None
+    with contextlib.closing(steps):
+        while not isinstance(result := steps.send(values), Chunk):
+            connection.send(result)
+            values = None
+            while connection.poll():
+                newest = connection.recv()
+                if isinstance(newest, Cancel):
+                    return Cancelled(request.index)
+                values = newest if isinstance(newest, StepValues) else values
+    return _store(result, slots, message.slot)
+
+
+def _store(chunk: Chunk, slots: Slots, slot: int) -> Done:
+    """Copy frames and sound into the slot; raises EngineError when they do not fit it."""
+    layout = slots.layout
+    num_frames, num_samples = len(chunk.frames), len(chunk.audio)
+    fits = num_frames <= layout.num_frames and num_samples <= layout.num_samples
+    if not fits or chunk.frames.shape[1:] != (layout.height, layout.width, 3):
+        raise EngineError(
+            f"chunk {chunk.index} has frames {chunk.frames.shape} and {num_samples} samples; a slot holds "
+            f"{layout.num_frames} of {layout.width}x{layout.height} and {layout.num_samples}: ask for fewer frames"
+        )
+    slots.frames(slot, num_frames)[:] = chunk.frames
+    slots.audio(slot, num_samples)[:] = chunk.audio
+    return Done(strip(chunk), num_frames, num_samples)

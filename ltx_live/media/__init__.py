@@ -1,0 +1,1 @@
+"""Images, video and sound files through PyAV; nothing here knows the model or the show."""

@@ -1,0 +1,1 @@
+"""What leaves for the audience: timeline, sound, window, recording. No torch, no control, no engine."""

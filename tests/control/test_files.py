@@ -1,0 +1,152 @@
+"""Mapping files: the shipped ones, and what a faulty one is told."""
+
+from pathlib import Path
+
+import pytest
+
+from ltx_live import params
+from ltx_live.control.bank import slot_values
+from ltx_live.control.event import Event, Origin
+from ltx_live.control.files import load_mapping, load_mappings, mapping_folders
+from ltx_live.control.mapping import Mapper
+from ltx_live.control.registry import Registry
+from ltx_live.errors import ConfigError
+
+NOWHERE = Path("/nonexistent")
+SHIPPED = [path for folder in mapping_folders(NOWHERE) for path in folder.glob("*.toml")]
+
+
+def by_name(name):
+    return next(mapping for mapping in load_mappings("default", NOWHERE) if mapping.name == name)
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_shipped_mappings_parse_and_bind_built_parameters_once_per_control(path):
+    mapping = load_mapping(path, mapping_folders(NOWHERE))
+    keys = [binding.control.key for binding in mapping.bindings]
+    assert keys and len(set(keys)) == len(keys)
+    assert all(params.find(binding.to).since is None for binding in mapping.bindings)
+
+
+def test_nanokontrol2_has_the_numbers_of_the_hardware():
+    places = {binding.control.id: binding.control.number for binding in by_name("nanoKONTROL2").bindings}
+    expected = {"slider1": 0, "slider8": 7, "knob1": 16, "solo1": 32, "solo8": 39, "rec8": 71, "play": 41, "cycle": 46}
+    assert expected.items() <= places.items()
+    assert all(
+        binding.takeover == "pickup" for binding in by_name("nanoKONTROL2").bindings if "slider" in binding.control.id
+    )
+
+
+def press(mapping, registry, place, value):
+    event = Event(f"/midi/x/{place}", (value,), Origin("midi", "nanoKONTROL2"), 0.0)
+    return registry.apply(Mapper([mapping]).translate(event, registry.values))
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "name", "result"),
+    [
+        ("note/10/36", 90, "bank/selected", 1),
+        ("note/1/51", 90, "bank/selected", 16),
+        ("program/3", 4, "bank/selected", 5),
+        ("cc/1/7", 32, "out/master", 0.25),
+        ("cc/1/64", 127, "out/freeze", True),
+        ("note/1/52", 1, "out/blackout", True),
+    ],
+)
+def test_default_plays_the_bank_and_the_master(place, value, name, result):
+    registry = Registry(slot_values([("", f"prompt {i}") for i in range(16)]))
+    press(by_name("default"), registry, place, value)
+    assert registry.values[name] == result
+
+
+def test_nanokontrol2_buttons():
+    registry = Registry(slot_values([("", f"prompt {i}") for i in range(16)]))
+    mapping = by_name("nanoKONTROL2")
+    for place, name, result in [
+        ("cc/1/66", "bank/selected", 3),
+        ("cc/1/32", "bank/selected", 9),
+        ("cc/1/41", "pause", True),
+        ("cc/1/42", "out/blackout", True),
+        ("cc/1/46", "out/freeze", True),
+    ]:
+        press(mapping, registry, place, 127)
+        assert registry.values[name] == result
+    assert press(mapping, registry, "cc/1/45", 127).fired[0].name == "rec/toggle"
+
+
+def test_slider_1_and_solo_1_stay_two_controls():
+    registry = Registry(slot_values([("", "a")] * 16))
+    press(by_name("nanoKONTROL2"), registry, "cc/1/32", 127)
+    assert registry.values["bank/selected"] == 9 and registry.values["out/brightness"] == 0.0
+
+
+def test_default_mode_tries_devices_first_and_a_chosen_file_serves_every_port():
+    assert [mapping.name for mapping in load_mappings("default", NOWHERE)][-1] == "default"
+    (chosen,) = load_mappings("nanokontrol2", NOWHERE)
+    assert chosen.matches("anything") and not by_name("nanoKONTROL2").matches("anything")
+    assert by_name("nanoKONTROL2").matches("nanoKONTROL2:nanoKONTROL2 nanoKONTROL2 _ CTRL")
+
+
+def test_the_users_folder_wins(tmp_path):
+    (tmp_path / "mappings").mkdir()
+    (tmp_path / "mappings" / "default.toml").write_text('schema = 1\nname = "mine"\n', encoding="utf-8-sig")
+    assert load_mappings("default", tmp_path)[-1].name == "mine"
+    assert load_mappings("default", NOWHERE)[-1].name == "default"
+
+
+def test_a_path_may_be_given(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(
+        'schema = 1\n[[bind]]\ncontrol = "pitchbend:1"\nto = "/ltx/out/hue"\nunit = "norm"\nrange = [0.5, 1]\n'
+    )
+    (mapping,) = load_mappings(str(path), NOWHERE)
+    assert mapping.name == "mine" and (mapping.bindings[0].low, mapping.bindings[0].high) == (0, 180)
+
+
+BIND = 'schema = 1\n\n[[bind]]\ncontrol = "cc:1:7"\nto = "out/master"\n\n[[bind]]\ncontrol = "cc:1:8"\n'
+FAULTS = {
+    'schema = 1\ncolour = "red"': (2, "unknown key colour; known are"),
+    BIND + 'to = "out/hue"\ntakover = "jump"': (10, "unknown key takover; did you mean takeover?"),
+    BIND + 'to = "out/hu"': (9, "did you mean /ltx/out/hue?"),
+    BIND: (7, "to is missing"),
+    BIND + 'to = "out/hue"\ncurve = "cubic"': (10, "curve = 'cubic' is not one of lin, log, exp, s"),
+    BIND + 'to = "out/hue"\ninvert = 1': (10, "invert = 1 cannot be used; write a bool"),
+    BIND + 'to = "out/hue"\nrange = [1, 1]': (10, "must be two different numbers"),
+    BIND + 'to = "out/hue"\naction = "toggle"': (10, "action toggle cannot go to out/hue"),
+    BIND + 'to = "prompt"': (9, "action set cannot go to prompt (str, text)"),
+    BIND.replace("cc:1:8", "cc:17:8") + 'to = "out/hue"': (8, "unknown control cc:17:8; write an id"),
+    BIND.replace("cc:1:8", "note:1:{1..4}") + 'to = "bank/{1..3}/connect"': (9, "4 controls cannot go to 3 parameters"),
+    "schema = 2": (1, "schema = 2 is not known; write schema = 1"),
+    'schema = 1\n[match]\ninput = "x"': (3, "input = 'x' cannot be used; write a list"),
+    'schema = 1\ndevice = "nanokontrol2"\n[[bind]]\ncontrol = "slidr1"\nto = "out/hue"': (4, "did you mean slider"),
+}
+
+
+@pytest.mark.parametrize("text", FAULTS, ids=[fault[1][:30] for fault in FAULTS.values()])
+def test_faults_name_file_and_line_and_what_to_do(tmp_path, text):
+    line, words = FAULTS[text]
+    path = tmp_path / "faulty.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load_mapping(path, mapping_folders(NOWHERE))
+    assert str(caught.value).startswith(f"{path}:{line}: ") and words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_unreadable_and_missing_files_are_one_line(tmp_path):
+    path = tmp_path / "broken.toml"
+    path.write_text("schema = = 1")
+    with pytest.raises(ConfigError, match=r"broken.toml: cannot be read as TOML: .*line 1"):
+        load_mapping(path, [])
+    with pytest.raises(ConfigError, match="mapping nonesuch: no such file; there are default, nanokontrol2"):
+        load_mappings("nonesuch", NOWHERE)
+
+
+def test_a_device_with_the_same_control_twice_is_refused(tmp_path):
+    (tmp_path / "devices").mkdir()
+    control = '[[control]]\nid = "{}"\nkind = "cc"\nnumber = 3\n'
+    device = "schema = 1\n" + control.format("a") + control.format("b")
+    (tmp_path / "devices" / "twice.toml").write_text(device)
+    (tmp_path / "m.toml").write_text('schema = 1\ndevice = "twice"\n')
+    with pytest.raises(ConfigError, match="twice.toml:7: b is the same control as a"):
+        load_mapping(tmp_path / "m.toml", [tmp_path])

@@ -1,0 +1,56 @@
+"""The clock of the show: smooth, never backwards, still in an underrun."""
+
+import numpy as np
+import pytest
+
+from ltx_live.stage.clock import DacLatency, FramePacer, PlayClock, Published
+
+
+def test_bursts_of_callbacks_do_not_shake_the_position():
+    """Three blocks of 512 at once every 32 ms, heard 100 ms later: the picture still runs evenly."""
+    clock, positions, times = PlayClock(), [], np.arange(0.5, 4, 1 / 60)
+    for now in times:
+        bursts = int(now / 0.032) + 1
+        last_call = (bursts - 1) * 0.032
+        published = Published(bursts * 1536, last_call + 0.1 + 512 / 48_000, 1)
+        positions.append(clock.position(published, now))
+    steps = np.diff(positions)[30:]
+    assert steps.min() > 0 and np.abs(steps - 800).max() < 40
+    assert abs(positions[-1] / 48_000 - (times[-1] - 0.1)) < 0.04
+
+
+def test_it_stands_still_where_the_media_ended_and_goes_on_when_the_sound_does():
+    clock = PlayClock()
+    ended = Published(48_000, 1.1, 1)
+    positions = [clock.position(ended, t) for t in np.arange(1.0, 2.0, 0.01)]
+    assert positions[0] == pytest.approx(48_000 - 4800) and max(positions) == 48_000
+    resumed = [clock.position(Published(48_000 + 1024, 2.0 + 0.1 + 1024 / 48_000, 2), t) for t in (2.0, 2.05, 2.09)]
+    assert resumed == [48_000] * 3, "the picture waits until the sound is heard"
+    assert clock.position(Published(60_000, 2.1 + 12_000 / 48_000, 3), 2.2) == pytest.approx(48_000 + 4800, abs=600)
+
+
+def test_no_sound_yet_is_position_zero():
+    assert PlayClock().position(Published(), 5.0) == 0
+
+
+@pytest.mark.parametrize("wrong", [0.0, -3.0, 1.7e9, float("nan")])
+def test_stream_times_are_used_only_when_plausible(wrong):
+    latency = DacLatency(0.1)
+    assert [latency.update(wrong) for _ in range(30)] == [0.1] * 30
+    assert [latency.update(0.12) for _ in range(20)] == [0.1] * 15 + [0.12] * 5
+    assert latency.update(wrong) == 0.1
+
+
+def test_the_pacer_keeps_the_beat_and_forgets_what_it_missed():
+    now = [0.0]
+
+    def sleep(seconds):
+        now[0] += seconds
+
+    pacer, drawn = FramePacer(50, clock=lambda: now[0], sleep=sleep), []
+    for k in range(100):
+        pacer.wait()
+        drawn.append(now[0])
+        now[0] += 0.5 if k == 50 else 0.003
+    gaps = np.diff(drawn)
+    assert np.allclose(np.delete(gaps, [0, 50]), 0.02) and gaps[50] == pytest.approx(0.5)
