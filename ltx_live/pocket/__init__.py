@@ -1,0 +1,8 @@
+"""The embedded pocket model: its weights, its procedural world and its training."""
+
+from pathlib import Path
+
+
+def weights_folder() -> Path:
+    """Where the pocket's checkpoint lies, in the package itself."""
+    return Path(__file__).parent / "weights"

@@ -1,0 +1,127 @@
+"""Offline rendering: the show's chunks, one after the other, as fast as they come, into a file."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.progress import Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from ltx_live import params
+from ltx_live.chunk import PREFIX_FRAMES, SAMPLE_RATE_HZ, Chunk, Engine, frames_to_samples
+from ltx_live.config import Config
+from ltx_live.engine.process import EngineSpec, Ready
+from ltx_live.errors import ConfigError
+from ltx_live.media.recording import VideoWriter
+from ltx_live.session import Moment, Session
+from ltx_live.stage.limiter import LOOKAHEAD_SAMPLES, Limiter
+from ltx_live.stage.look import NumpyCompositor
+from ltx_live.stage.playlist import read
+from ltx_live.stage.timeline import Timeline
+
+UNSETTLED_S = 0.5
+"""At least the end of the timeline that the next chunk may still fade into."""
+
+
+def engine_spec(config: Config) -> EngineSpec:
+    """Which engine `config.model` asks for, and with what arguments."""
+    size = {"width": config.values["width"], "height": config.values["height"]}
+    if config.model == "testcard":
+        return EngineSpec("ltx_live.engine.testcard", arguments=size)
+    if config.model == "pocket":
+        from ltx_live.pocket import weights_folder
+
+        folder = weights_folder()
+    else:
+        folder = Path(config.model).expanduser()
+    return EngineSpec("ltx_live.engine.ltx", arguments={"folder": folder, "device": config.device, **size})
+
+
+def run(config: Config, seconds: float, out: Path) -> int:
+    """Render `seconds` to the file `out` at full level and return 0; the same seed gives the same frames.
+
+    Values of the picture (`out/...`) apply; volume does not, but the limiter does. Raises LtxLiveError.
+    """
+    generation = params.snapshot(params.GenerationParams, config.values)
+    frame_rate = generation.frame_rate
+    num_frames = round(seconds * frame_rate)
+    if num_frames < 1:
+        raise ConfigError(f"--seconds {seconds:g}: less than one frame at {frame_rate:g} frames a second; give more")
+    columns = TextColumn("{task.description}"), *Progress.get_default_columns()[1:2], TaskProgressColumn()
+    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as bar:
+        task = bar.add_task("loading", total=num_frames)
+        engine = load_engine(engine_spec(config), lambda text: bar.update(task, description=text))
+        bar.update(task, description="rendering")
+        with VideoWriter(out, engine.info.width, engine.info.height, frame_rate) as writer:
+            film = Film(writer, params.snapshot(params.OutputParams, config.values), num_frames, frame_rate)
+            made = chunks(engine, dataclasses.replace(generation, pause=False))
+            while not film.is_complete:
+                film.append(next(made))
+                bar.update(task, completed=writer.num_frames)
+    return 0
+
+
+def load_engine(spec: EngineSpec, report: Callable[[str], None]) -> Engine:
+    """The engine of a spec, in this process."""
+    return getattr(importlib.import_module(spec.module), spec.function)(report, **spec.arguments)
+
+
+def chunks(engine: Engine, generation: params.GenerationParams) -> Iterator[Chunk]:
+    """Chunks without end, asked for as the show asks for them when nothing is left to play."""
+    session = Session()
+    session.handle(Ready(engine.info), 0.0)
+    end = 0
+    while True:
+        moment = Moment(now_s=0.0, position=end, end=end, params=generation, epoch=0, num_free_slots=1)
+        *_, chunk = engine.generate(session.decide(moment))
+        session.handle(chunk, 0.0)
+        end = chunk.end
+        yield chunk
+
+
+class Film:
+    """Puts chunks on a timeline and writes what no later chunk can change any more, cross-fades as in the show."""
+
+    def __init__(self, writer: VideoWriter, output: params.OutputParams, num_frames: int, frame_rate: float):
+        self._writer = writer
+        self._output = output
+        self._num_frames = num_frames
+        self._frame_rate = frame_rate
+        self._num_samples = frames_to_samples(num_frames, frame_rate)
+        self._unsettled = max(frames_to_samples(PREFIX_FRAMES, frame_rate), round(UNSETTLED_S * SAMPLE_RATE_HZ))
+        self._timeline = Timeline()
+        self._compositor = NumpyCompositor()
+        self._limiter = Limiter()
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every frame is written."""
+        return self._writer.num_frames == self._num_frames
+
+    def append(self, chunk: Chunk) -> None:
+        """Take the next chunk and write what is settled; the last frame and the last sample end together."""
+        timeline = self._timeline
+        timeline.append(chunk, self._writer.num_samples, self._output.out_crossfade)
+        last = timeline.end >= self._num_samples + self._unsettled
+        settled = self._num_samples if last else timeline.end - self._unsettled
+        while not self.is_complete and (position := self._position) < settled:
+            self._compositor.compose(timeline.frame_at(position), self._output)
+            self._writer.write_frame(self._compositor.grab())
+            self._write_sound(min(self._position, settled))
+        timeline.advance(self._writer.num_samples, timeline.playlist.generation)
+
+    @property
+    def _position(self) -> int:
+        """Media position of the next frame to write."""
+        return frames_to_samples(self._writer.num_frames, self._frame_rate)
+
+    def _write_sound(self, end: int) -> None:
+        """Write the sound up to a media position."""
+        start = self._writer.num_samples
+        samples = np.empty((end - start + LOOKAHEAD_SAMPLES, 2), np.float32)
+        read(self._timeline.playlist.segments, start, samples)
+        self._writer.write_audio(self._limiter.process(samples))

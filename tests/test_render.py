@@ -1,0 +1,94 @@
+"""Rendering to a file: exact lengths, every frame once, and the same every time."""
+
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from ltx_live import config, params, render
+from ltx_live.config import Config
+from ltx_live.engine.testcard import TestCardEngine, beeps, read_counters
+from ltx_live.errors import ConfigError
+from ltx_live.pocket import weights_folder
+
+
+def rendered(path: Path, model: str, seconds: float, **settings) -> tuple[np.ndarray, np.ndarray]:
+    """Frames (F, H, W, 3) and sound (S, 2) of a rendered file."""
+    values = config.initial_values(model, None, {"randomize_seed": False} | settings)
+    assert render.run(Config(model=model, values=values), seconds, path) == 0
+    with av.open(str(path)) as file:
+        frames = np.stack([frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)])
+    with av.open(str(path)) as file:
+        sound = np.concatenate([block.to_ndarray() for block in file.decode(audio=0)], axis=1).T
+    return frames, sound
+
+
+@pytest.mark.parametrize(("seconds", "frame_rate", "num_frames"), [(3, 24, 33), (2.6, 25, 17), (1.1, 10, 9)])
+def test_a_file_has_every_frame_once_and_as_much_sound(tmp_path, seconds, frame_rate, num_frames):
+    size = {"width": 320, "height": 160}
+    frames, sound = rendered(
+        tmp_path / "a.mp4", "testcard", seconds, frame_rate=frame_rate, num_frames=num_frames, **size
+    )
+    count = round(seconds * frame_rate)
+    assert frames.shape == (count, 160, 320, 3)
+    assert [read_counters(frame)[1] for frame in frames] == list(range(count))
+    assert 0 <= len(sound) - seconds * 48000 < 1024  # a whole AAC frame at the end
+    wanted = beeps(0, round(seconds * 48000))
+    envelopes = [np.abs(x[: len(wanted), 0]).reshape(-1, 400).max(axis=1) > 0.2 for x in (sound, wanted)]
+    assert np.mean(envelopes[0] != envelopes[1]) < 0.02
+
+
+def test_seams_are_cross_faded(tmp_path):
+    values = config.initial_values("testcard", None, {"num_frames": 33})
+    generation = params.snapshot(params.GenerationParams, values)
+    made = []
+    for chunk in render.chunks(TestCardEngine(), generation):
+        made.append(chunk)
+        if len(made) == 3:
+            break
+    assert [chunk.num_overlap for chunk in made] == [0, 9, 9]
+    assert all(after.cut == before.end for before, after in zip(made, made[1:], strict=False))
+    frames, _ = rendered(tmp_path / "a.mp4", "testcard", 1.4, num_frames=33, width=320, height=160)
+    lit = frames[:, 132:140, 308:316].astype(float).mean(axis=(1, 2, 3))  # the last digit of the chunk's index
+    assert lit[26] < 5 and lit[33] > 250  # a quarter of a second before the seam, and at it
+    assert (np.diff(lit[27:34]) > 20).all()
+
+
+def test_the_look_applies(tmp_path):
+    bright, _ = rendered(tmp_path / "a.mp4", "testcard", 0.5)
+    dim, _ = rendered(tmp_path / "b.mp4", "testcard", 0.5, **{"out/master": 0.5})
+    assert dim.mean() == pytest.approx(bright.mean() / 2, rel=0.05)
+
+
+def test_the_same_command_gives_the_same_file(tmp_path):
+    first, second = (tmp_path / name for name in ("a.mp4", "b.mp4"))
+    rendered(first, "testcard", 1.0, prompt="red")
+    rendered(second, "testcard", 1.0, prompt="red")
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_less_than_a_frame_is_an_error(tmp_path):
+    values = config.initial_values("testcard", None, {})
+    with pytest.raises(ConfigError, match="--seconds"):
+        render.run(Config(model="testcard", values=values), 0.01, tmp_path / "a.mp4")
+    assert not (tmp_path / "a.mp4").exists()
+
+
+def test_which_engine_a_model_names(tmp_path):
+    values = config.initial_values("pocket", None, {})
+    assert render.engine_spec(Config(model="testcard", values=values)).module == "ltx_live.engine.testcard"
+    pocket = render.engine_spec(Config(model="pocket", values=values))
+    assert pocket.arguments == {"folder": weights_folder(), "device": "auto", "width": 288, "height": 160}
+    assert render.engine_spec(Config(model=str(tmp_path), values=values)).arguments["folder"] == tmp_path
+
+
+@pytest.mark.skipif(not any(weights_folder().glob("*.safetensors")), reason="the pocket has no weights yet")
+def test_the_pocket_renders_what_the_seed_says(tmp_path):
+    settings = {"prompt": "a fast red tunnel with drums", "num_frames": 33}
+    first, sound = rendered(tmp_path / "a.mp4", "pocket", 2.0, seed=1, **settings)
+    again, _ = rendered(tmp_path / "b.mp4", "pocket", 2.0, seed=1, **settings)
+    other, _ = rendered(tmp_path / "c.mp4", "pocket", 2.0, seed=2, **settings)
+    assert first.shape == (48, 160, 288, 3) and np.array_equal(first, again)
+    assert np.abs(first.astype(float) - other).mean() > 2
+    assert np.abs(np.diff(first.astype(float), axis=0)).mean() > 0.5 and np.abs(sound).mean() > 1e-3
