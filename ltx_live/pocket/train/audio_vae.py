@@ -9,7 +9,7 @@ from ltx_live.model.audio_vae import AudioVAE
 from ltx_live.model.mel import MelConfig, decimate, log_mel
 from ltx_live.pocket import configs
 from ltx_live.pocket.train.loop import Batch, Loop, Settings
-from ltx_live.pocket.train.pools import audio_pool, windows
+from ltx_live.pocket.train.pools import HELD_OUT, audio_pool, windows
 
 NUM_MEL_FRAMES = 145
 POOL_SECONDS = 4.0
@@ -50,9 +50,8 @@ def train(settings: Settings) -> dict[str, float]:
     loop = Loop("audio_vae", build().to(settings.device), settings, loss)
     loop.run(lambda: {"mel": windows(pool, settings.batch_size, NUM_MEL_FRAMES, dim=2)})
     vae = loop.use_averages()
-    held_out = mel_pool(audio_pool(64, POOL_SECONDS, settings.seed + 999_983, settings.device))[
-        :, :, :NUM_MEL_FRAMES
-    ].float()
+    sounds = audio_pool(min(64, settings.pool_size), POOL_SECONDS, settings.seed + HELD_OUT, settings.device)
+    held_out = mel_pool(sounds)[:, :, :NUM_MEL_FRAMES].float()
     with torch.inference_mode():
         sample = windows(pool, min(2048, len(pool)), NUM_MEL_FRAMES, dim=2)
         latents = torch.cat([vae.encoder(part.float()) for part in sample.split(256)])  # (N, z, T, bins)

@@ -12,6 +12,8 @@ from ltx_live.pocket.sounds import render_audio
 
 _RENDERED_AT_ONCE = 16
 SOUND_RATE_HZ = 48_000
+HELD_OUT = 999_983
+"""Added to a training seed: what training never sees."""
 
 
 def random_batch(count: int, generator: torch.Generator, device: str) -> Batch:

@@ -16,6 +16,7 @@ from ltx_live.pocket import configs
 from ltx_live.pocket.description import MODIFIERS, PALETTES, SCENES, SOUNDS, SPEEDS, sample_descriptions
 from ltx_live.pocket.phrases import corpus, understand, write_prompt
 from ltx_live.pocket.train.loop import Batch, Loop, Settings
+from ltx_live.pocket.train.pools import HELD_OUT
 from ltx_live.weights.text_encoder import gemma_config
 
 MAX_TOKENS = 48
@@ -101,7 +102,7 @@ def train(settings: Settings) -> dict[str, float]:
 
     loop.run(next_batch)
     with torch.no_grad():
-        test = prompt_pool(words, min(512, settings.pool_size), settings.seed + 999_983, settings.device)
+        test = prompt_pool(words, min(512, settings.pool_size), settings.seed + HELD_OUT, settings.device)
         right = loss(loop.use_averages(), test)["right"].item()
     print(f"[text] held-out fields right: {100 * right:.1f} %", flush=True)
     return {"right": right}

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from ltx_live.model.video_vae import VideoVAE
 from ltx_live.pocket import configs
 from ltx_live.pocket.train.loop import Batch, Loop, Settings
-from ltx_live.pocket.train.pools import choose, to_signed, video_pool, windows
+from ltx_live.pocket.train.pools import HELD_OUT, choose, to_signed, video_pool, windows
 
 NUM_FRAMES = 25
 _KL_WEIGHT = 1e-4
@@ -44,9 +44,10 @@ def train(settings: Settings) -> dict[str, float]:
     loop = Loop("video_vae", network, settings, loss)
     loop.run(lambda: {"frames": windows(pool, settings.batch_size, NUM_FRAMES, dim=1)})
     vae = loop.use_averages()
-    held_out = video_pool(32, NUM_FRAMES, settings.seed + 999_983, settings.device)
+    num_measured = min(32, settings.pool_size)
+    held_out = video_pool(num_measured, NUM_FRAMES, settings.seed + HELD_OUT, settings.device)
     with torch.inference_mode():
-        latents = torch.cat([vae.encoder(to_signed(choose(pool, 8)[:, :NUM_FRAMES])) for _ in range(32)])
+        latents = torch.cat([vae.encoder(to_signed(choose(pool, 8)[:, :NUM_FRAMES])) for _ in range(num_measured)])
         vae.per_channel_statistics.set(latents.mean(dim=(0, 2, 3, 4)), latents.std(dim=(0, 2, 3, 4)))
         errors = [
             F.mse_loss(vae.decode(vae.encode(frames)).clamp(-1, 1), frames, reduction="none").mean(dim=(1, 2, 3, 4))

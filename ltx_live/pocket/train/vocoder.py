@@ -13,7 +13,7 @@ from ltx_live.pocket import configs
 from ltx_live.pocket.train.audio_vae import POOL_SECONDS, mel_of
 from ltx_live.pocket.train.audio_vae import build as build_audio_vae
 from ltx_live.pocket.train.loop import Batch, Loop, Settings
-from ltx_live.pocket.train.pools import audio_pool
+from ltx_live.pocket.train.pools import HELD_OUT, audio_pool
 
 NUM_MEL_FRAMES = 81
 _SAMPLES_PER_MEL = 480
@@ -65,7 +65,7 @@ def train(settings: Settings) -> dict[str, float]:
     loop = Loop("vocoder", build().to(settings.device), settings, loss)
     loop.run(lambda: _windows(sounds, mels, settings.batch_size))
     network = loop.use_averages()
-    held_out = audio_pool(32, 2.0, settings.seed + 999_983, settings.device).float()
+    held_out = audio_pool(min(32, settings.pool_size), 2.0, settings.seed + HELD_OUT, settings.device).float()
     with torch.inference_mode():
         mel = mel_of(held_out)
         made = network(mel[:, :, : held_out.shape[-1] // _SAMPLES_PER_MEL])
