@@ -117,8 +117,8 @@ def add_show_options(command: Parser) -> None:
     command.add_argument("--screen", type=int, metavar="N", help="screen number, 1 = first")
     command.add_argument("--fullscreen", action="store_true", help="start in fullscreen, without head-up display")
     command.add_argument("--headless", action="store_true", help="no window and no sound device, in real time")
-    command.add_argument("--record", type=mp4_path, metavar="FILE.mp4", help="record the show from its start")
-    command.add_argument("--duration", type=duration, metavar="S", help="stop after so many seconds")
+    command.add_argument("--record", type=mp4_path, metavar="FILE.mp4", help="record the show from its first picture")
+    command.add_argument("--duration", type=duration, metavar="S", help="stop after so many seconds of pictures")
 
 
 def add_home_option(command: Parser) -> None:

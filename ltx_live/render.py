@@ -15,6 +15,7 @@ from ltx_live import params
 from ltx_live.chunk import PREFIX_FRAMES, SAMPLE_RATE_HZ, Chunk, Engine, frames_to_samples
 from ltx_live.config import Config
 from ltx_live.engine.process import EngineSpec, Ready
+from ltx_live.engines import engine_spec
 from ltx_live.errors import ConfigError
 from ltx_live.media.recording import VideoWriter
 from ltx_live.session import Moment, Session
@@ -25,20 +26,6 @@ from ltx_live.stage.timeline import Timeline
 
 UNSETTLED_S = 0.5
 """At least the end of the timeline that the next chunk may still fade into."""
-
-
-def engine_spec(config: Config) -> EngineSpec:
-    """Which engine `config.model` asks for, and with what arguments."""
-    size = {"width": config.values["width"], "height": config.values["height"]}
-    if config.model == "testcard":
-        return EngineSpec("ltx_live.engine.testcard", arguments=size)
-    if config.model == "pocket":
-        from ltx_live.pocket import weights_folder
-
-        folder = weights_folder()
-    else:
-        folder = Path(config.model).expanduser()
-    return EngineSpec("ltx_live.engine.ltx", arguments={"folder": folder, "device": config.device, **size})
 
 
 def run(config: Config, seconds: float, out: Path) -> int:

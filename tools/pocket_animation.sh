@@ -19,6 +19,6 @@ PROMPTS
 inputs=()
 for index in 0 1 2 3 4 5; do inputs+=(-i "$takes/$index.mp4"); done
 ffmpeg -v error -y "${inputs[@]}" -filter_complex \
-    "xstack=inputs=6:layout=0_0|w0_0|w0+w0_0|0_h0|w0_h0|w0+w0_h0,trim=1:5,setpts=PTS-STARTPTS,fps=12,scale=720:-2" \
-    -an -loop 0 -c:v libwebp_anim -quality 55 -compression_level 6 docs/pocket.webp
+    "xstack=inputs=6:layout=0_0|w0_0|w0+w0_0|0_h0|w0_h0|w0+w0_h0,trim=1:5,setpts=PTS-STARTPTS,fps=12,scale=864:-2:flags=bicubic" \
+    -an -loop 0 -c:v libwebp_anim -quality 80 -compression_level 6 docs/pocket.webp
 ls -l docs/pocket.webp

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 import mido
 
 from ltx_live.control.event import NOTICE, Event, Origin, Transaction, guard
+from ltx_live.errors import DeviceError
 
 OFF = "none"
 POLL_S = 2.0
@@ -172,3 +173,13 @@ def choose_ports(names: Sequence[str], pattern: str) -> list[str]:
     if ordinal.isdecimal() and not levels[0]:
         return found[int(ordinal) - 1 : int(ordinal)]
     return found
+
+
+def list_inputs() -> list[str]:
+    """The names of the MIDI inputs as `--midi` takes them; raises DeviceError without a MIDI system."""
+    try:
+        return list(unique_names(mido.get_input_names()))
+    except ImportError:
+        raise DeviceError("python-rtmidi is missing; pip install 'ltx-live[midi]'") from None
+    except (OSError, ValueError) as error:  # rtmidi.SystemError
+        raise DeviceError(f"this machine has no MIDI system ({error})") from None

@@ -282,3 +282,12 @@ class Window:
     def _on_close(self) -> bool:
         self.closed = True
         return pyglet.event.EVENT_HANDLED
+
+
+def list_screens() -> list[str]:
+    """Size and place of each screen, in their order; raises DeviceError without a display."""
+    try:
+        screens = pyglet.display.get_display().get_screens()
+    except _window_errors() as error:
+        raise DeviceError(f"no display: {str(error) or type(error).__name__}; set DISPLAY") from None
+    return [f"{screen.width}x{screen.height} at {screen.x},{screen.y}" for screen in screens]
