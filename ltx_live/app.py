@@ -1,0 +1,171 @@
+"""`ltx-live play`: assembles the show from its parts and runs its ticks until it ends."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import logging
+import os
+import queue
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from ltx_live.config import Config
+from ltx_live.control import bank
+from ltx_live.control.event import Event, Origin, Transaction
+from ltx_live.control.files import load_mappings
+from ltx_live.control.mapping import Mapper
+from ltx_live.control.midi import MidiReceiver
+from ltx_live.control.osc import OscReceiver
+from ltx_live.control.registry import Registry
+from ltx_live.engine.process import EngineProcess
+from ltx_live.engine.slots import Slots, num_slots
+from ltx_live.engines import engine_spec
+from ltx_live.errors import DeviceError
+from ltx_live.pocket.reading import BANK
+from ltx_live.session import Session
+from ltx_live.show import Parts, Show
+from ltx_live.stage.audio import NO_DEVICE, AudioOutput
+from ltx_live.stage.clock import FramePacer
+from ltx_live.stage.look import NumpyCompositor
+from ltx_live.stage.recorder import Composer
+from ltx_live.stage.window import Offscreen, Window
+
+log = logging.getLogger(__name__)
+
+WINDOW_RATE_HZ = 60.0
+HEADLESS_RATE_HZ = 100.0
+LONG_TICK_S = 0.05
+
+
+def run(config: Config) -> int:
+    """Play until the window is closed, the duration is over or a signal comes; the exit status (128 + signal).
+
+    Raises LtxLiveError when the show cannot begin, when the engine cannot make a first picture, and at the end when
+    `config.record` could not be written.
+    """
+    logging.getLogger("ltx_live").setLevel(logging.INFO)
+    with _signals() as received, contextlib.ExitStack() as parts:
+        show = assemble(config, parts)
+        _loop(show, received, FramePacer(HEADLESS_RATE_HZ if config.headless else WINDOW_RATE_HZ))
+    if show.failure is not None:
+        raise show.failure
+    return 128 + received[0] if received else 0
+
+
+def assemble(config: Config, closing: contextlib.ExitStack) -> Show:
+    """The show with all its parts running; `closing` ends them in the right order. Raises LtxLiveError."""
+    registry = Registry(initial_values(config.values))
+    mapper = Mapper(load_mappings(config.mapping, config.home))
+    events: queue.SimpleQueue[Transaction] = queue.SimpleQueue()
+    osc = OscReceiver(events, *config.osc)
+    closing.callback(osc.close)
+    width, height = registry.values["width"], registry.values["height"]
+    slots = closing.enter_context(Slots.create(width, height, num_slots(registry.values["realtime_pacing_slack"])))
+    engine = closing.enter_context(EngineProcess(engine_spec(config), slots))
+    log.info("engine: process %s", engine.pid)
+    window, composer = _open_window(config, events, registry) if not config.headless else (None, _offscreen())
+    if window is not None:
+        closing.callback(window.close)
+    audio = AudioOutput(NO_DEVICE if config.headless else config.audio)
+    closing.callback(_close_audio, audio)
+    log.info(audio.start())
+    midi = MidiReceiver(events, config.midi)
+    closing.callback(midi.close)
+    show_log = closing.enter_context(open(config.folder("shows") / "last.jsonl", "w", buffering=1, encoding="utf-8"))
+
+    def write_log(line: str) -> None:
+        with contextlib.suppress(OSError):  # a full disk must not stop the show
+            show_log.write(line + "\n")
+
+    session = Session(slots.layout.longest, write_log)
+    show = Show(config, Parts(registry, mapper, events, osc, engine, slots, session, audio, window, composer))
+    closing.callback(show.close)
+    show.draw()  # the title card; the first drawing takes a while
+    osc.start()
+    midi.start()
+    log.info("OSC: listening on %s:%d", osc.host, osc.port)
+    return show
+
+
+def initial_values(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values with the pocket's prompts in the empty slots of the bank; where no prompt is set, a slot plays."""
+    filled = {name: text for name, text in bank.slot_values(BANK).items() if not values[name]}
+    values = {**values, **filled}
+    if values["prompt"]:
+        return values
+    return {**values, **bank.connect(values, values["bank/selected"] or 1)}
+
+
+def _open_window(config: Config, events: queue.SimpleQueue[Transaction], registry: Registry) -> tuple[Window, Composer]:
+    def on_event(address: str, args: tuple[Any, ...]) -> None:
+        events.put((Event(address, args, Origin("key"), time.perf_counter()),))
+
+    window = Window(on_event, registry.values.get)
+    return window, window
+
+
+def _offscreen() -> Composer:
+    try:
+        return Offscreen()
+    except DeviceError as error:
+        log.info("%s; recordings are composed without it", error)
+        return NumpyCompositor()
+
+
+def _close_audio(audio: AudioOutput) -> None:
+    """Close the sound device; one that is stuck would hang the end of the process, too."""
+    audio.close()
+    if audio.stuck:
+        atexit.register(_leave)
+
+
+def _leave() -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(1)
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[list[int]]:
+    """Collects SIGINT and SIGTERM, so that the show ends in order; the second of a kind has its usual effect."""
+    received: list[int] = []
+
+    def note(number: int, frame: object) -> None:
+        received.append(number)
+        signal.signal(number, before[number])
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in before:
+        signal.signal(number, note)
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _loop(show: Show, received: list[int], pacer: FramePacer) -> None:
+    """Tick until the show is over. What fails in a tick is told once and does not keep the rest from being done."""
+    told: set[tuple[str, type]] = set()
+    while not show.is_over and not received:
+        start_s = time.perf_counter()
+        for duty in show.duties:
+            _do(duty, told)
+        took_s = time.perf_counter() - start_s
+        if took_s > LONG_TICK_S:
+            log.warning("a tick took %.0f ms", took_s * 1000)
+        pacer.wait()
+
+
+def _do(duty: Callable[[], None], told: set[tuple[str, type]]) -> None:
+    try:
+        duty()
+    except Exception as error:
+        kind = duty.__name__, type(error)
+        if kind not in told:
+            told.add(kind)
+            log.exception("the show goes on, but %s failed", duty.__name__)

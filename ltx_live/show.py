@@ -1,0 +1,342 @@
+"""What one tick of the show does: hear the engine, obey the controls, record, ask for chunks, draw."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import re
+import time
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+
+from ltx_live import params
+from ltx_live.chunk import SAMPLE_RATE_HZ, Chunk, ChunkRequest, EngineInfo
+from ltx_live.config import Config
+from ltx_live.control.event import NOTICE, Event, Transaction, drain
+from ltx_live.control.mapping import Mapper
+from ltx_live.control.osc import OscReceiver
+from ltx_live.control.registry import Change, Fired, Registry
+from ltx_live.engine.process import Died, EngineProcess, Failed, Loading, Message, Ready
+from ltx_live.engine.slots import Slots
+from ltx_live.errors import EngineError, LtxLiveError, MediaError
+from ltx_live.pocket.reading import understand
+from ltx_live.session import CancelRequest, Moment, Session
+from ltx_live.stage.audio import AudioOutput
+from ltx_live.stage.hud_state import HudState
+from ltx_live.stage.playlist import EMPTY
+from ltx_live.stage.recorder import Composer, Recorder
+from ltx_live.stage.timeline import Timeline
+from ltx_live.stage.window import Window
+
+log = logging.getLogger(__name__)
+
+UNDERSTOOD = "/ltx/prompt/understood"
+MESSAGE_S = 5.0
+CONTROL_S = 0.01
+"""What waits of the controls after this time of a tick is left for the next one."""
+
+_LOG_AGAIN_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a show is assembled from; headless has no window, and its composer works without a display."""
+
+    registry: Registry
+    mapper: Mapper
+    events: queue.SimpleQueue[Transaction]
+    osc: OscReceiver
+    engine: EngineProcess
+    slots: Slots
+    session: Session
+    audio: AudioOutput
+    window: Window | None
+    composer: Composer
+
+
+class Show:
+    """Call each of `duties` once a tick, in their order; none of them waits. `is_over` says when to end.
+
+    The length that `config.duration_s` asks for is counted from the first picture, and `config.record` begins with it.
+    `failure` is what the show ends with when it cannot play: before its first picture every fault of the engine is
+    fatal, afterwards none is.
+    """
+
+    def __init__(self, config: Config, parts: Parts):
+        self.failure: LtxLiveError | None = None
+        self.recorder: Recorder | None = None
+        self._config = config
+        self._parts = parts
+        self._timeline = Timeline()
+        self._position = 0.0
+        self._first_picture_s: float | None = None
+        self._engine_info: EngineInfo | None = None
+        self._loading = ""
+        self._control = ""
+        self._prompts: dict[int, str] = {}
+        self._closing: list[Recorder] = []
+        self._messages: deque[tuple[str, float]] = deque(maxlen=8)
+        self._logged: dict[str, float] = {}
+        self._take_values()
+        if config.record is not None:
+            self._start_recording(config.record, config.duration_s)
+            self.recorder.wait_until_open()
+
+    @property
+    def duties(self) -> tuple:
+        return self.watch_sound, self.hear_engine, self.obey, self.record, self.ask, self.draw
+
+    @property
+    def is_over(self) -> bool:
+        window, duration_s = self._parts.window, self._config.duration_s
+        if self.failure is not None or (window is not None and window.closed):
+            return True
+        if duration_s is None or self._first_picture_s is None:
+            return False
+        is_being_recorded = self.recorder is not None and self.recorder.path == self._config.record
+        return not is_being_recorded and time.perf_counter() - self._first_picture_s >= duration_s
+
+    def watch_sound(self) -> None:
+        """Look at the clock, and whether the sound device is still there."""
+        audio = self._parts.audio
+        lost = audio.check()
+        if lost:
+            self.say(lost)
+        self._position = audio.position()
+
+    def hear_engine(self) -> None:
+        """Take what the engine has made and said."""
+        for message in self._parts.engine.poll():
+            if isinstance(message, Chunk):
+                self._append(message)
+            self._note(message)
+            self._parts.session.handle(message, time.perf_counter())
+
+    def obey(self) -> None:
+        """Let the controls that have come take effect, and set the level of the sound."""
+        until_s = time.perf_counter() + CONTROL_S
+        for transaction in drain(self._parts.events):
+            self._apply(transaction)
+            if time.perf_counter() > until_s:
+                break
+        output = self._output
+        silent = output.audio_mute or output.out_blackout
+        self._parts.audio.player.target_gain = 0.0 if silent else output.audio_volume * output.out_master
+
+    def record(self) -> None:
+        """Hand the recorder what was seen and heard; tell of recordings that have ended."""
+        if self.recorder is not None:
+            self.recorder.update(self._position, self._timeline.frame_at, self._parts.composer, self._output)
+            if self.recorder.is_over:
+                self._stop_recording()
+        for recorder in [recorder for recorder in self._closing if recorder.is_closed]:
+            self._closing.remove(recorder)
+            self._tell_recorded(recorder)
+
+    def ask(self) -> None:
+        """Let go of what is played, and ask the engine for what comes next."""
+        parts, player = self._parts, self._parts.audio.player
+        seen = min(self._position, self._shown_position)
+        for chunk in self._timeline.advance(seen, player.published.generation):
+            parts.engine.release(chunk.index)
+            self._prompts.pop(chunk.index, None)
+        player.playlist = self._timeline.playlist
+        moment = Moment(
+            now_s=time.perf_counter(),
+            position=self._position,
+            end=self._timeline.end,
+            params=self._generation,
+            epoch=parts.registry.epoch,
+            num_free_slots=parts.slots.num_free,
+            output_latency_s=max(0.0, player.committed - self._position) / SAMPLE_RATE_HZ,
+        )
+        match parts.session.decide(moment):
+            case ChunkRequest() as request:
+                self._prompts[request.index] = request.params.prompt
+                parts.engine.request(request)
+            case CancelRequest():
+                parts.engine.cancel()
+
+    def draw(self) -> None:
+        """Show the picture of the moment, where there is a window."""
+        picture = self._timeline.frame_at(self._shown_position)
+        if picture is not None:
+            self._parts.registry.mark_applied(picture.newest.epoch)
+        window = self._parts.window
+        if window is not None:
+            window.pump()
+            prompt = "" if picture is None else self._prompts.get(picture.newest.chunk, "")
+            window.show(picture, self._output, self._hud(prompt))
+
+    def say(self, text: str, level: int = logging.WARNING) -> None:
+        """Show a line for some seconds and log it; a line that is repeated is logged once a second."""
+        now_s = time.perf_counter()
+        shown = [message for message in self._messages if message[0] != text]
+        self._messages.clear()
+        self._messages.extend([*shown, (text, now_s + MESSAGE_S)])
+        if now_s - self._logged.pop(text, -_LOG_AGAIN_S) >= _LOG_AGAIN_S:
+            log.log(level, text)
+            self._logged[text] = now_s
+        while len(self._logged) > 64:
+            del self._logged[next(iter(self._logged))]
+
+    def close(self) -> None:
+        """Complete the recordings and drop every view onto a slot. Raises MediaError if `config.record` failed."""
+        if self.recorder is not None:
+            self._stop_recording()
+        self._parts.audio.player.playlist = EMPTY
+        self._parts.session.history = None
+        self._timeline = Timeline()
+        for recorder in self._closing:
+            recorder.close()
+            self._tell_recorded(recorder)
+
+    @property
+    def _shown_position(self) -> float:
+        return self._position - self._output.av_offset * SAMPLE_RATE_HZ / 1000
+
+    def _take_values(self) -> None:
+        self._output = self._parts.registry.output()
+        self._generation = self._parts.registry.generation()
+
+    def _append(self, chunk: Chunk) -> None:
+        player = self._parts.audio.player
+        self._timeline.append(chunk, player.committed, self._output.out_crossfade)
+        player.playlist = self._timeline.playlist
+        if self._first_picture_s is None:
+            self._first_picture_s = time.perf_counter()
+
+    def _note(self, message: Message) -> None:
+        match message:
+            case Loading(text):
+                self._loading = text
+                log.info("engine: %s", text)
+            case Ready(info):
+                self._engine_info = info
+                log.info("engine: %s, %dx%d, %s %s", info.name, info.width, info.height, info.device, info.detail)
+                values = self._parts.registry.values
+                texts = [values[f"bank/{slot}/text"] for slot in range(1, params.NUM_BANK_SLOTS + 1)]
+                self._parts.engine.encode(tuple(dict.fromkeys(filter(None, [values["prompt"], *texts]))))
+            case Failed(text, index, fatal):
+                self._fail(text, fatal or (index is not None and self._first_picture_s is None))
+            case Died(_, text, _, delay_s):
+                self._engine_info = None
+                self._loading = "starting again"
+                self._fail(f"{text}; it starts again in {delay_s:g} s", self._first_picture_s is None)
+
+    def _fail(self, text: str, is_fatal: bool) -> None:
+        if is_fatal:
+            self.failure = EngineError(text)
+        else:
+            self.say(f"engine: {text}")
+
+    def _apply(self, transaction: Transaction) -> None:
+        registry = self._parts.registry
+        events = [event for sent in transaction for event in self._parts.mapper.translate(sent, registry.values)]
+        outcome = registry.apply(tuple(events))
+        for reply in outcome.replies:
+            self._parts.osc.send(reply.address, reply.args, reply.origin.reply_to)
+        for error in outcome.errors:
+            self.say(error)
+        for event in events:
+            if event.address == NOTICE:
+                self.say(str(event.args[0]), logging.INFO)
+        if outcome.messages:
+            self._control = outcome.messages[-1]
+        if outcome.changes:
+            self._take_values()
+        for change in outcome.changes:
+            self._follow(change, events[0])
+        for fired in outcome.fired:
+            self._fire(fired)
+
+    def _follow(self, change: Change, event: Event) -> None:
+        """Do what a new value asks for beyond being read."""
+        if change.name == "prompt" and self._config.model == "pocket":
+            meaning = understand(change.new)
+            known, unknown = ", ".join(meaning.known), ", ".join(meaning.unknown)
+            text = f"understood: {known or 'nothing'}" + (f"; not understood: {unknown}" if unknown else "")
+            self.say(text, logging.INFO)
+            if event.origin.reply_to is not None:
+                self._parts.osc.send(UNDERSTOOD, (known, unknown), event.origin.reply_to)
+        elif re.fullmatch(r"bank/\d+/text", change.name) and change.new:
+            self._parts.engine.encode((change.new,))
+        elif change.tier == "reload":
+            self.say(f"{change.name} = {change.new} takes effect when the show is started anew")
+
+    def _fire(self, fired: Fired) -> None:
+        is_recording = self.recorder is not None
+        match fired.name:
+            case "restart":
+                self._parts.session.restart()
+            case "rec/start" | "rec/toggle" if not is_recording:
+                self._start_recording(self._recording_path())
+            case "rec/stop" | "rec/toggle" if is_recording:
+                self._stop_recording()
+
+    def _start_recording(self, path: Path, duration_s: float | None = None) -> None:
+        values = self._parts.registry.values
+        layout = self._parts.slots.layout
+        self.recorder = Recorder(path, layout.width, layout.height, values["frame_rate"], duration_s)
+        self._parts.audio.player.tap = self.recorder.tap
+        self.say(f"recording to {path}", logging.INFO)
+
+    def _stop_recording(self) -> None:
+        self._parts.audio.player.tap = None
+        self.recorder.finish()
+        self._closing.append(self.recorder)
+        self.recorder = None
+
+    def _tell_recorded(self, recorder: Recorder) -> None:
+        if recorder.error:
+            self.say(recorder.error)
+            if recorder.path == self._config.record:
+                self.failure = self.failure or MediaError(recorder.error)
+        else:
+            repeated = f", {recorder.num_repeated} frames repeated" if recorder.num_repeated else ""
+            self.say(f"recorded {recorder.path}: {recorder.num_frames} frames{repeated}", logging.INFO)
+
+    def _recording_path(self) -> Path:
+        """A new file in the recordings folder: `rec/name` without anything that leads out of it, or date and time."""
+        name = self._parts.registry.values["rec/name"].removesuffix(".mp4")
+        name = re.sub(r"[^\w .+-]+", "_", name).strip(" ._") or time.strftime("ltx-live-%Y%m%d-%H%M%S")
+        folder = self._config.folder("recordings")
+        path, number = folder / f"{name}.mp4", 1
+        while path.exists():
+            number += 1
+            path = folder / f"{name}-{number}.mp4"
+        return path
+
+    def _hud(self, prompt: str) -> HudState:
+        session, registry = self._parts.session, self._parts.registry
+        names = registry.pending()
+        pending = registry.values["prompt"] if "prompt" in names else ", ".join(names)
+        state, detail = self._state()
+        statistics = session.statistics
+        return HudState(
+            prompt=prompt,
+            pending=pending,
+            state=state,
+            detail=detail,
+            speed=statistics.real_time_factor,
+            buffer_s=self._timeline.unplayed_s(self._position),
+            clock_s=self._position / SAMPLE_RATE_HZ,
+            num_underruns=statistics.num_underruns,
+            recording=self.recorder is not None,
+            control=self._control,
+            messages=tuple(self._messages),
+        )
+
+    def _state(self) -> tuple[str, str]:
+        """The state in the words of HudState, and its detail."""
+        session = self._parts.session
+        step, num_steps = session.step
+        detail = session.notice or (f"step {step}/{num_steps}" if num_steps else "")
+        if self._engine_info is None:
+            return ("loading" if self._first_picture_s is None else "engine down"), self._loading
+        if self._first_picture_s is None:
+            return "loading", f"first chunk, {detail}"
+        if self._generation.pause:
+            return "paused", ""
+        return ("underrun" if self._position >= self._timeline.end else "playing"), detail
