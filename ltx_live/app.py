@@ -104,7 +104,7 @@ def _open_window(config: Config, events: queue.SimpleQueue[Transaction], registr
     def on_event(address: str, args: tuple[Any, ...]) -> None:
         events.put((Event(address, args, Origin("key"), time.perf_counter()),))
 
-    window = Window(on_event, registry.values.get)
+    window = Window(on_event, registry.values.get, config.window_px)
     return window, window
 
 

@@ -22,7 +22,8 @@ class Config:
     """How the show runs. `values` are initial live values by name, already coerced.
 
     `model` is `pocket`, `testcard` or a path; `osc` is (host, port); `midi` and `audio` are name patterns, "" = choose,
-    "none" = off; `screen` counts from 1; `duration_s` None = until quit.
+    "none" = off; `screen` counts from 1; `window_px` is the window's size while it is not fullscreen; `duration_s`
+    None = until quit.
     """
 
     model: str = "pocket"
@@ -36,6 +37,7 @@ class Config:
     screen: int = 1
     fullscreen: bool = False
     headless: bool = False
+    window_px: tuple[int, int] = (1024, 576)
     record: Path | None = None
     duration_s: float | None = None
 

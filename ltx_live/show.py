@@ -67,7 +67,8 @@ class Show:
         self.failure: LtxLiveError | None = None
         self.recorder: Recorder | None = None
         self._config = config
-        self._parts = parts
+        self._started_s = time.perf_counter()
+        self.parts = parts
         self._timeline = Timeline()
         self._position = 0.0
         self._first_picture_s: float | None = None
@@ -89,7 +90,7 @@ class Show:
 
     @property
     def is_over(self) -> bool:
-        window, duration_s = self._parts.window, self._config.duration_s
+        window, duration_s = self.parts.window, self._config.duration_s
         if self.failure is not None or (window is not None and window.closed):
             return True
         if duration_s is None or self._first_picture_s is None:
@@ -99,7 +100,7 @@ class Show:
 
     def watch_sound(self) -> None:
         """Look at the clock, and whether the sound device is still there."""
-        audio = self._parts.audio
+        audio = self.parts.audio
         lost = audio.check()
         if lost:
             self.say(lost)
@@ -107,27 +108,27 @@ class Show:
 
     def hear_engine(self) -> None:
         """Take what the engine has made and said."""
-        for message in self._parts.engine.poll():
+        for message in self.parts.engine.poll():
             if isinstance(message, Chunk):
                 self._append(message)
             self._note(message)
-            self._parts.session.handle(message, time.perf_counter())
+            self.parts.session.handle(message, time.perf_counter())
 
     def obey(self) -> None:
         """Let the controls that have come take effect, and set the level of the sound."""
         until_s = time.perf_counter() + CONTROL_S
-        for transaction in drain(self._parts.events):
+        for transaction in drain(self.parts.events):
             self._apply(transaction)
             if time.perf_counter() > until_s:
                 break
         output = self._output
         silent = output.audio_mute or output.out_blackout
-        self._parts.audio.player.target_gain = 0.0 if silent else output.audio_volume * output.out_master
+        self.parts.audio.player.target_gain = 0.0 if silent else output.audio_volume * output.out_master
 
     def record(self) -> None:
         """Hand the recorder what was seen and heard; tell of recordings that have ended."""
         if self.recorder is not None:
-            self.recorder.update(self._position, self._timeline.frame_at, self._parts.composer, self._output)
+            self.recorder.update(self._position, self._timeline.frame_at, self.parts.composer, self._output)
             if self.recorder.is_over:
                 self._stop_recording()
         for recorder in [recorder for recorder in self._closing if recorder.is_closed]:
@@ -136,7 +137,7 @@ class Show:
 
     def ask(self) -> None:
         """Let go of what is played, and ask the engine for what comes next."""
-        parts, player = self._parts, self._parts.audio.player
+        parts, player = self.parts, self.parts.audio.player
         seen = min(self._position, self._shown_position)
         for chunk in self._timeline.advance(seen, player.published.generation):
             parts.engine.release(chunk.index)
@@ -162,8 +163,8 @@ class Show:
         """Show the picture of the moment, where there is a window."""
         picture = self._timeline.frame_at(self._shown_position)
         if picture is not None:
-            self._parts.registry.mark_applied(picture.newest.epoch)
-        window = self._parts.window
+            self.parts.registry.mark_applied(picture.newest.epoch)
+        window = self.parts.window
         if window is not None:
             window.pump()
             prompt = "" if picture is None else self._prompts.get(picture.newest.chunk, "")
@@ -185,8 +186,8 @@ class Show:
         """Complete the recordings and drop every view onto a slot. Raises MediaError if `config.record` failed."""
         if self.recorder is not None:
             self._stop_recording()
-        self._parts.audio.player.playlist = EMPTY
-        self._parts.session.history = None
+        self.parts.audio.player.playlist = EMPTY
+        self.parts.session.history = None
         self._timeline = Timeline()
         for recorder in self._closing:
             recorder.close()
@@ -197,15 +198,16 @@ class Show:
         return self._position - self._output.av_offset * SAMPLE_RATE_HZ / 1000
 
     def _take_values(self) -> None:
-        self._output = self._parts.registry.output()
-        self._generation = self._parts.registry.generation()
+        self._output = self.parts.registry.output()
+        self._generation = self.parts.registry.generation()
 
     def _append(self, chunk: Chunk) -> None:
-        player = self._parts.audio.player
+        player = self.parts.audio.player
         self._timeline.append(chunk, player.committed, self._output.out_crossfade)
         player.playlist = self._timeline.playlist
         if self._first_picture_s is None:
             self._first_picture_s = time.perf_counter()
+            log.info("first picture after %.1f s", self._first_picture_s - self._started_s)
 
     def _note(self, message: Message) -> None:
         match message:
@@ -215,9 +217,9 @@ class Show:
             case Ready(info):
                 self._engine_info = info
                 log.info("engine: %s, %dx%d, %s %s", info.name, info.width, info.height, info.device, info.detail)
-                values = self._parts.registry.values
+                values = self.parts.registry.values
                 texts = [values[f"bank/{slot}/text"] for slot in range(1, params.NUM_BANK_SLOTS + 1)]
-                self._parts.engine.encode(tuple(dict.fromkeys(filter(None, [values["prompt"], *texts]))))
+                self.parts.engine.encode(tuple(dict.fromkeys(filter(None, [values["prompt"], *texts]))))
             case Failed(text, index, fatal):
                 self._fail(text, fatal or (index is not None and self._first_picture_s is None))
             case Died(_, text, _, delay_s):
@@ -232,11 +234,11 @@ class Show:
             self.say(f"engine: {text}")
 
     def _apply(self, transaction: Transaction) -> None:
-        registry = self._parts.registry
-        events = [event for sent in transaction for event in self._parts.mapper.translate(sent, registry.values)]
+        registry = self.parts.registry
+        events = [event for sent in transaction for event in self.parts.mapper.translate(sent, registry.values)]
         outcome = registry.apply(tuple(events))
         for reply in outcome.replies:
-            self._parts.osc.send(reply.address, reply.args, reply.origin.reply_to)
+            self.parts.osc.send(reply.address, reply.args, reply.origin.reply_to)
         for error in outcome.errors:
             self.say(error)
         for event in events:
@@ -259,9 +261,9 @@ class Show:
             text = f"understood: {known or 'nothing'}" + (f"; not understood: {unknown}" if unknown else "")
             self.say(text, logging.INFO)
             if event.origin.reply_to is not None:
-                self._parts.osc.send(UNDERSTOOD, (known, unknown), event.origin.reply_to)
+                self.parts.osc.send(UNDERSTOOD, (known, unknown), event.origin.reply_to)
         elif re.fullmatch(r"bank/\d+/text", change.name) and change.new:
-            self._parts.engine.encode((change.new,))
+            self.parts.engine.encode((change.new,))
         elif change.tier == "reload":
             self.say(f"{change.name} = {change.new} takes effect when the show is started anew")
 
@@ -269,21 +271,21 @@ class Show:
         is_recording = self.recorder is not None
         match fired.name:
             case "restart":
-                self._parts.session.restart()
+                self.parts.session.restart()
             case "rec/start" | "rec/toggle" if not is_recording:
                 self._start_recording(self._recording_path())
             case "rec/stop" | "rec/toggle" if is_recording:
                 self._stop_recording()
 
     def _start_recording(self, path: Path, duration_s: float | None = None) -> None:
-        values = self._parts.registry.values
-        layout = self._parts.slots.layout
+        values = self.parts.registry.values
+        layout = self.parts.slots.layout
         self.recorder = Recorder(path, layout.width, layout.height, values["frame_rate"], duration_s)
-        self._parts.audio.player.tap = self.recorder.tap
+        self.parts.audio.player.tap = self.recorder.tap
         self.say(f"recording to {path}", logging.INFO)
 
     def _stop_recording(self) -> None:
-        self._parts.audio.player.tap = None
+        self.parts.audio.player.tap = None
         self.recorder.finish()
         self._closing.append(self.recorder)
         self.recorder = None
@@ -299,7 +301,7 @@ class Show:
 
     def _recording_path(self) -> Path:
         """A new file in the recordings folder: `rec/name` without anything that leads out of it, or date and time."""
-        name = self._parts.registry.values["rec/name"].removesuffix(".mp4")
+        name = self.parts.registry.values["rec/name"].removesuffix(".mp4")
         name = re.sub(r"[^\w .+-]+", "_", name).strip(" ._") or time.strftime("ltx-live-%Y%m%d-%H%M%S")
         folder = self._config.folder("recordings")
         path, number = folder / f"{name}.mp4", 1
@@ -309,7 +311,7 @@ class Show:
         return path
 
     def _hud(self, prompt: str) -> HudState:
-        session, registry = self._parts.session, self._parts.registry
+        session, registry = self.parts.session, self.parts.registry
         names = registry.pending()
         pending = registry.values["prompt"] if "prompt" in names else ", ".join(names)
         state, detail = self._state()
@@ -330,7 +332,7 @@ class Show:
 
     def _state(self) -> tuple[str, str]:
         """The state in the words of HudState, and its detail."""
-        session = self._parts.session
+        session = self.parts.session
         step, num_steps = session.step
         detail = session.notice or (f"step {step}/{num_steps}" if num_steps else "")
         if self._engine_info is None:

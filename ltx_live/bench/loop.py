@@ -87,10 +87,17 @@ def play(model: str, num_frames: int, seconds: float, with_window: bool) -> Play
     logging.disable(logging.INFO)
     values = initial_values(model, None, {"num_frames": num_frames, "window/hud": "min"})
     with tempfile.TemporaryDirectory() as home, contextlib.ExitStack() as parts:
-        config = Config(model, Path(home), values=values, osc=("127.0.0.1", 0), midi="none", headless=not with_window)
+        config = Config(
+            model,
+            Path(home),
+            values=values,
+            osc=("127.0.0.1", 0),
+            midi="none",
+            headless=not with_window,
+            audio="none",
+            window_px=WINDOW_PX,
+        )
         show = app.assemble(config, parts)
-        if with_window:
-            show.parts.window.set_size(*WINDOW_PX)
         pacer = FramePacer(WINDOW_RATE_HZ if with_window else app.HEADLESS_RATE_HZ)
         _tick(show, pacer, until=lambda: show.parts.session.statistics.num_chunks >= 3)
         _tick(show, pacer, _after(WARM_UP_S))

@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 LOG_FORMAT = "%(levelname)s %(name)s: %(message)s"
 NICE = 10
+GOMP_SPINCOUNT = "3000"
 WINDOWS_BELOW_NORMAL = 0x4000
 NO_PIXELS = np.empty((0, 0, 0, 3), np.uint8)
 NO_SOUND = np.empty((0, 2), np.float32)
@@ -136,6 +137,7 @@ def run(setup: WorkerSetup, connection: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the show, which ends this process by the pipe
     _redirect_output(setup)
     _lower_priority()
+    _spin_less()
     slots = Slots.attach(setup.layout, setup.slot_names)
     engine = _load(setup, connection)
     if engine is not None:
@@ -166,6 +168,14 @@ def _lower_priority() -> None:
         kernel.SetPriorityClass(kernel.GetCurrentProcess(), WINDOWS_BELOW_NORMAL)
     else:
         os.nice(NICE)
+
+
+def _spin_less() -> None:
+    """Keep two spinning threads from starving each other where something else takes a core (docs/LOG.md has figures).
+
+    Only GNU OpenMP, which PyTorch uses on Linux, reads this; it must be set before torch is imported.
+    """
+    os.environ.setdefault("GOMP_SPINCOUNT", GOMP_SPINCOUNT)
 
 
 def _load(setup: WorkerSetup, connection: Connection) -> Engine | None:
