@@ -1,5 +1,5 @@
 # Everything runs from .venv, which is made once and again only when the dependencies change.
-# TORCH_INDEX=https://download.pytorch.org/whl/cpu (or another PyTorch index) chooses another build of PyTorch.
+# TORCH_INDEX chooses another PyTorch index, such as the one for CPUs that PyTorch's own page names.
 # ARGS goes to `ltx-live play`: make play ARGS="--fullscreen --screen 2"
 
 BIN := .venv/bin

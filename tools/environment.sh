@@ -27,7 +27,7 @@ if [ -n "${TORCH_INDEX:-}" ]; then
     .venv/bin/python -m pip install -q -c constraints.txt --index-url "$TORCH_INDEX" torch
 elif [ "$(uname -s)" = Linux ]; then
     echo "about to download: PyTorch (with CUDA about 3 GB) and about 0.3 GB of other packages;" \
-        "without a GPU, TORCH_INDEX=https://download.pytorch.org/whl/cpu makes PyTorch 0.2 GB"
+        "without a GPU, set TORCH_INDEX to the CPU index that pytorch.org names: 0.2 GB"
 else
     echo "about to download: PyTorch and other packages, about 0.5 GB"
 fi

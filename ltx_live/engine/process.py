@@ -136,7 +136,7 @@ class EngineProcess:
         return messages
 
     def close(self) -> None:
-        """End the process: by itself within 1.5 s, else by force."""
+        """End the process: by itself within 1.5 s, else by force. A second call does nothing."""
         self._restart_at_s = None
         if self._process is not None:
             self._connection.close()
@@ -300,6 +300,7 @@ class _LogFile:
 
     def __init__(self):
         self._descriptor, self.path = tempfile.mkstemp(prefix="ltx-live-engine-", suffix=".log")
+        self._is_closed = False
         self._rest = b""
         self._level = logging.INFO
         self.last_line = ""
@@ -319,6 +320,8 @@ class _LogFile:
                 log.log(self._level, "engine: %s", text)
 
     def close(self) -> None:
-        self.forward()
-        os.close(self._descriptor)
-        os.unlink(self.path)
+        if not self._is_closed:
+            self._is_closed = True
+            self.forward()
+            os.close(self._descriptor)
+            os.unlink(self.path)

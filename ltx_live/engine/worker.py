@@ -206,6 +206,8 @@ def _answer(engine: Engine, connection: Connection, slots: Slots) -> None:
                 reply = Encoded(prompts)
             case _:  # step values or a cancel that came after the chunk was done
                 return
+    except (EOFError, ConnectionError):  # the show has closed the pipe
+        raise
     except Exception as error:
         text = str(error) if isinstance(error, LtxLiveError) else f"{type(error).__name__}: {error}"
         index = message.request.index if isinstance(message, Request) else None

@@ -323,6 +323,15 @@ def test_output_of_the_child_is_logged_here(start, caplog):
     assert any(level == "ERROR" and "Traceback" in text for level, text in records)
 
 
+def test_a_show_that_ends_in_the_middle_of_a_chunk_leaves_no_complaint(start, caplog):
+    engine = start("load_faulty", chunk_time_s=1.6)
+    wait_for(engine, Ready)
+    engine.request(request_for())
+    wait_for(engine, Progress)
+    engine.close()
+    assert not [record.getMessage() for record in caplog.records if "Error" in record.getMessage()]
+
+
 def show_command(folder, how):
     """The program SHOW as a file in a folder: its command line and environment."""
     script = folder / "show.py"
