@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import mido
 
@@ -57,9 +58,11 @@ class MidiReceiver:
 
     def _run(self) -> None:
         """Watch the ports; RtMidi tells of neither plugging nor unplugging."""
+        probe = None
         while not self._closed.is_set():
             try:
-                names = mido.get_input_names()
+                probe = probe or open_probe()
+                names = probe.get_ports()
             except ImportError:
                 self._tell("MIDI is off: python-rtmidi is missing; pip install 'ltx-live[midi]'")
                 return
@@ -175,10 +178,21 @@ def choose_ports(names: Sequence[str], pattern: str) -> list[str]:
     return found
 
 
+def open_probe() -> Any:
+    """A client of the MIDI system for `get_ports()`, of the backend that mido opens ports with (MIDO_BACKEND).
+
+    mido.get_input_names makes two clients at every call, which holds the interpreter for 0.1 s on JACK: sound breaks.
+    """
+    import rtmidi
+
+    api = getattr(rtmidi, f"API_{mido.backend.api or 'UNSPECIFIED'}")
+    return rtmidi.MidiIn(api, name="ltx_live ports")
+
+
 def list_inputs() -> list[str]:
     """The names of the MIDI inputs as `--midi` takes them; raises DeviceError without a MIDI system."""
     try:
-        return list(unique_names(mido.get_input_names()))
+        return list(unique_names(open_probe().get_ports()))
     except ImportError:
         raise DeviceError("python-rtmidi is missing; pip install 'ltx-live[midi]'") from None
     except (OSError, ValueError) as error:  # rtmidi.SystemError
