@@ -8,13 +8,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib import metadata, resources
+from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
 from ltx_live import config, listing
 from ltx_live.engine import slots
 from ltx_live.errors import LtxLiveError
+from ltx_live.pocket import weights_folder
 
 TRIAL_LIMIT_S = 120  # the first import of PyTorch from a slow disk takes that long
 SYSTEM_PACKAGES = "`make play` installs it; by hand: apt-get install libportaudio2 libgl1 libegl1 libgl1-mesa-dri"
@@ -81,11 +82,10 @@ def library(name: str, purpose: str) -> Finding:
 
 def weights() -> Finding:
     """The embedded pocket model's files."""
-    folder = resources.files("ltx_live").joinpath("pocket")
-    files = [item for item in folder.iterdir() if item.name.endswith(".safetensors")]
+    files = list(weights_folder().glob("*.safetensors"))
     if not files:
         return Finding("pocket model", "broken", "no weights in the package", "pip install --force-reinstall ltx-live")
-    total_mb = sum(len(item.read_bytes()) for item in files) / 1e6
+    total_mb = sum(item.stat().st_size for item in files) / 1e6
     return Finding("pocket model", "ok", f"{len(files)} files, {total_mb:.0f} MB")
 
 

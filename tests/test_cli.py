@@ -183,6 +183,7 @@ def test_the_doctor_reports_every_part_without_a_traceback(tmp_path):
     assert done.stderr == ""
     for part in ("Python", "PyTorch", "video", "pocket", "shared memory", "home", "OSC", "screens", "sound", "MIDI"):
         assert f"\n {part}" in f"\n{done.stdout}"
+    assert "5 files, 26 MB" in done.stdout
     assert "made at first need" in done.stdout
     assert not (tmp_path / "home").exists()
 
