@@ -15,12 +15,7 @@ from ltx_live.pocket.sounds import render_audio
 CLIP = Description("spiral", "purple", "still", (), "drums", 120, seed=4)
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def frames_of(clip: Description, num_frames: int, start_s: float = 0.0) -> np.ndarray:

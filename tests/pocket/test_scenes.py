@@ -14,12 +14,7 @@ SMALL = (72, 40)
 PLAIN = Description("rings", "blue", "normal", (), "pad", 120, seed=3)
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def times(first_frame: int, num_frames: int, num_clips: int = 1) -> torch.Tensor:

@@ -13,12 +13,7 @@ from ltx_live.pocket.transition import Transition
 CLIP = Description("tunnel", "green", "normal", (), "drums", 110, seed=8)
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def starts(batch: Batch, start_s: float) -> torch.Tensor:
