@@ -181,7 +181,7 @@ PARAMETERS: tuple[Parameter, ...] = (
     _enum("lora_merge_strategy", "permanent_merge", ("permanent_merge", "runtime"), "reload",
           "merge LoRAs at load, or keep their strengths live", since="0.2"),
     Parameter("sigmas", "floats", None, "chunk", "own sigma list instead of num_steps and schedule", landing="chunk"),
-    _float("realtime_pacing_slack", 0.0, 0, 10, "chunk", "how far to generate ahead, in chunks", landing="chunk"),
+    _float("realtime_pacing_slack", 0.0, 0, 10, "chunk", "how far to generate ahead, in chunks; room is made at the start", landing="chunk"),
     _int("seed", 42, 0, SEED_MAX, "chunk", "base seed; a chunk's own derives from it and its index", landing="chunk"),
     _float("continuity", 1.0, 0, 1, "chunk", "hold on the previous chunk, 0 = independent chunks", landing="chunk"),
     # Prompts.
@@ -195,7 +195,7 @@ PARAMETERS: tuple[Parameter, ...] = (
     _trigger("bank/next", "chunk", "play the next filled slot", landing="now"),
     _trigger("bank/prev", "chunk", "play the previous filled slot", landing="now"),
     _trigger("bank/random", "chunk", "play another filled slot", landing="now"),
-    _trigger("reseed", "chunk", "draw a new base seed", landing="now"),
+    _trigger("reseed", "chunk", "draw a new base seed, used while randomize_seed is off", landing="now"),
     _bool("pause", False, "chunk", "stop generating; what is made plays out", landing="chunk"),
     _trigger("restart", "chunk", "start a new take that continues nothing", landing="now"),
     # Picture, next displayed frame.
