@@ -181,7 +181,7 @@ PARAMETERS: tuple[Parameter, ...] = (
     _enum("lora_merge_strategy", "permanent_merge", ("permanent_merge", "runtime"), "reload",
           "merge LoRAs at load, or keep their strengths live", since="0.2"),
     Parameter("sigmas", "floats", None, "chunk", "own sigma list instead of num_steps and schedule", landing="chunk"),
-    _float("realtime_pacing_slack", 0.0, 0, 10, "chunk", "how far to generate ahead, in chunks; room is made at the start", landing="chunk"),
+    _float("realtime_pacing_slack", 0.0, 0, 10, "chunk", "chunks to make ahead; slots set at start", landing="chunk"),
     _int("seed", 42, 0, SEED_MAX, "chunk", "base seed; a chunk's own derives from it and its index", landing="chunk"),
     _float("continuity", 1.0, 0, 1, "chunk", "hold on the previous chunk, 0 = independent chunks", landing="chunk"),
     # Prompts.
