@@ -51,8 +51,9 @@ def run(config: Config) -> int:
     with _signals() as received, contextlib.ExitStack() as parts:
         show = assemble(config, parts)
         _loop(show, received, FramePacer(HEADLESS_RATE_HZ if config.headless else WINDOW_RATE_HZ))
-    if show.failure is not None:
-        raise show.failure
+    error = show.failure or show.record_error
+    if error is not None:
+        raise error
     return 128 + received[0] if received else 0
 
 
@@ -82,7 +83,7 @@ def assemble(config: Config, closing: contextlib.ExitStack) -> Show:
             show_log.write(line + "\n")
 
     session = Session(slots.layout.longest, write_log)
-    show = Show(config, Parts(registry, mapper, events, osc, engine, slots, session, audio, window, composer))
+    show = Show(config, Parts(registry, mapper, events, osc, engine, slots, session, audio, window, composer, midi))
     closing.callback(show.close)
     show.draw()  # the title card; the first drawing takes a while
     osc.start()

@@ -20,6 +20,16 @@ def frames_to_samples(num_frames: float, frame_rate: float) -> int:
     return round(num_frames * SAMPLE_RATE_HZ / frame_rate)
 
 
+def num_prefix_frames(num_frames: int, num_available: int) -> int:
+    """Frames a chunk of `num_frames` begins with of the one it continues, of which `num_available` stand: 9, else 1."""
+    return PREFIX_FRAMES if num_frames > PREFIX_FRAMES <= num_available else 1
+
+
+def num_steps(params: Any) -> int:
+    """Denoising steps of a chunk with these values."""
+    return len(params.sigmas) - 1 if params.sigmas else params.num_steps
+
+
 @dataclass(frozen=True, slots=True)
 class Chunk:
     """A piece of the show.

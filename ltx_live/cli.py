@@ -110,7 +110,7 @@ def add_generation_options(command: Parser) -> None:
 
 def add_show_options(command: Parser) -> None:
     """The options of `play` alone: how it is shown, heard and controlled."""
-    command.add_argument("--mapping", default="default", metavar="FILE", help="MIDI and key mapping (default)")
+    command.add_argument("--mapping", default="default", metavar="FILE", help="MIDI mapping (default)")
     command.add_argument("--osc", default="", metavar="HOST:PORT", help="where OSC is received (127.0.0.1:9130)")
     command.add_argument("--midi", default="", metavar="NAME|none", help="MIDI input, part of its name")
     command.add_argument("--audio", default="", metavar="NAME|none", help="sound output, part of its name or its index")
@@ -163,7 +163,10 @@ def mp4_path(text: str) -> Path:
 def generation_config(args: argparse.Namespace, **settings: Any) -> Config:
     """The Config of the shared options; `settings` are values that only --set overrides."""
     if args.model not in ("pocket", "testcard") and not Path(args.model).expanduser().exists():
-        raise ConfigError(f"--model {args.model}: no such file or folder; give pocket, testcard or a path")
+        raise ConfigError(
+            f"--model {args.model}: no such folder; give pocket, testcard, or a folder with LTX-2.3's weights that you "
+            "have: .safetensors files of transformer, text projection, text encoder, video VAE, audio VAE with vocoder"
+        )
     if args.prompt is not None:
         settings["prompt"] = args.prompt
     if args.size is not None:
@@ -270,10 +273,11 @@ def doctor(args: argparse.Namespace) -> int:
 
 
 def bench(args: argparse.Namespace) -> int:
-    """Run `ltx_live.bench.NAME.main(arguments)`, or list the benchmarks."""
+    """Run `ltx_live.bench.NAME.main(arguments)`, or list the benchmarks: the modules without a leading underscore."""
     from ltx_live import bench as benches
 
-    names = sorted(module.name for module in pkgutil.iter_modules(benches.__path__))
+    found = (module.name for module in pkgutil.iter_modules(benches.__path__))
+    names = sorted(name for name in found if not name.startswith("_"))
     if args.name is None:
         print("\n".join(names))
         return 0

@@ -13,13 +13,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from ltx_live import params as table
-from ltx_live.chunk import PREFIX_FRAMES, SAMPLE_RATE_HZ, Chunk, ChunkRequest, EngineInfo, Progress, frames_to_samples
+from ltx_live.chunk import SAMPLE_RATE_HZ, Chunk, ChunkRequest, EngineInfo, Progress, num_prefix_frames, num_steps
 from ltx_live.engine.process import Cancelled, Died, Failed, Message, Ready
 
 MARGIN_S = 0.1
 NUM_TIMES = 8
 FIRST_RETRY_DELAY_S = 0.5
 LONGEST_RETRY_DELAY_S = 10.0
+MAX_FAILURES = 2
+"""Failures in a row after which the values are given up for those of the last chunk, until they change."""
+
 SHORTEST_CHUNK = 17  # frames; below it nearly all work goes into the prefix
 FIXED_SHARE = 0.2  # of a chunk's time does not depend on its length (pocket probe: 1.3 s for 33, 2.0 s for 57 frames)
 
@@ -66,7 +69,11 @@ class CancelRequest:
 
 @dataclass(slots=True)
 class Statistics:
-    """Figures for HUD and benches. `real_time_factor` is new seconds per second of work over the last chunks."""
+    """Figures for HUD and benches.
+
+    `chunk_time_s` is T, the 95th percentile (the longest) of the last 8 times of the last chunk's shape, its warm-up
+    left out; `real_time_factor` is new seconds per second of work over the last chunks.
+    """
 
     num_chunks: int = 0
     num_underruns: int = 0
@@ -82,7 +89,6 @@ class Statistics:
 class _Running:
     request: ChunkRequest
     asked_s: float
-    num_new: int
     is_new_take: bool
     step: int = 0
     is_cancelled: bool = False
@@ -92,11 +98,6 @@ def chunk_seed(seed: int, index: int) -> int:
     """The seed of chunk `index` of a show with this base seed: a hash of both, 0..2^31 - 1."""
     digest = hashlib.blake2b(f"{seed}/{index}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") & table.SEED_MAX
-
-
-def num_steps(params: Any) -> int:
-    """Denoising steps of a chunk with these values."""
-    return len(params.sigmas) - 1 if params.sigmas else params.num_steps
 
 
 class ChunkTimes:
@@ -167,6 +168,10 @@ class Session:
         self._is_new_take = False
         self._retry_at_s = 0.0
         self._retry_delay_s = FIRST_RETRY_DELAY_S
+        self._num_failures = 0  # in a row
+        self._last_made: ChunkRequest | None = None
+        self._refused: Any = None  # values that failed too often
+        self._refusal = ""  # what is said of them
         self._is_starving = False
         self._prompt: str | None = None
 
@@ -190,7 +195,7 @@ class Session:
             case Ready(info):
                 self._engine = info
                 self._times.engine_started()
-                self.notice = ""
+                self.notice = self._refusal
             case Progress(_, step) if self._running is not None:
                 self._running.step = step
             case Chunk():
@@ -208,18 +213,12 @@ class Session:
     def decide(self, moment: Moment) -> ChunkRequest | CancelRequest | None:
         """The one thing to do now. A request is under way once it was returned here."""
         self._count_underruns(moment)
+        moment = self._with_working_values(moment)
         if self._running is not None:
             return self._reconsider(moment)
         if self._engine is None or moment.params.pause or not moment.num_free_slots or moment.now_s < self._retry_at_s:
             return None
         return self._ask(moment) if self._is_due(moment) else None
-
-    def landing(self, moment: Moment) -> int:
-        """Media position from which a change made now can be seen and heard, as far as it does not have to wait."""
-        running = self._running
-        if running is None or running.is_cancelled or self._may_cancel(moment):
-            return moment.free_from
-        return running.request.start + frames_to_samples(running.num_new, running.request.params.frame_rate)
 
     def _finish(self, chunk: Chunk, now_s: float) -> None:
         running, self._running = self._running, None
@@ -228,13 +227,16 @@ class Session:
         self._index = chunk.index + 1
         self._is_new_take = self._is_new_take and not running.is_new_take
         self._retry_delay_s = FIRST_RETRY_DELAY_S
-        self.notice = ""
-        self._times.add(request.num_frames, num_steps(request.params), took_s)
+        self._num_failures = 0
+        self._last_made = dataclasses.replace(request, history=None)
+        self.notice = self._refusal
+        shape = request.num_frames, num_steps(request.params)
+        self._times.add(*shape, took_s)
         self._factors.append(((chunk.end - chunk.cut) / SAMPLE_RATE_HZ, took_s))
         new_s, work_s = map(sum, zip(*self._factors, strict=True))
         statistics = self.statistics
         statistics.num_chunks += 1
-        statistics.chunk_time_s = took_s
+        statistics.chunk_time_s = self._times.p95_s(*shape)
         statistics.real_time_factor = new_s / work_s
         statistics.num_prompts += request.params.prompt != self._prompt
         self._prompt = request.params.prompt
@@ -252,13 +254,26 @@ class Session:
 
     def _fail(self, text: str, index: int | None, fatal: bool, now_s: float) -> None:
         self.notice = text
-        if fatal or index is None:
+        if fatal or index is None or self._running is None:
             return
-        self._running = None
+        failed, self._running = self._running.request, None
         self.statistics.num_failed += 1
-        self.notice = f"{text} (again in {self._retry_delay_s:g} s)"
+        self._num_failures += 1
+        made = self._last_made
+        if self._num_failures >= MAX_FAILURES and made is not None and failed.params != made.params:
+            self._refused, self._refusal = failed.params, f"{text}; the values before go on until one is changed"
+        self.notice = self._refusal or f"{text} (again in {self._retry_delay_s:g} s)"
         self._retry_at_s = now_s + self._retry_delay_s
         self._retry_delay_s = min(LONGEST_RETRY_DELAY_S, 2 * self._retry_delay_s)
+
+    def _with_working_values(self, moment: Moment) -> Moment:
+        """The moment with the values and epoch of the last chunk while the present ones are those that failed."""
+        if self._refused is None:
+            return moment
+        if moment.params != self._refused:
+            self._refused, self._refusal, self._num_failures = None, "", 0
+            return moment
+        return dataclasses.replace(moment, params=self._last_made.params, epoch=self._last_made.epoch)
 
     def _count_underruns(self, moment: Moment) -> None:
         """An underrun begins when all is played; a pause or a show that has not begun is none."""
@@ -311,7 +326,7 @@ class Session:
             history=history,
             epoch=moment.epoch,
         )
-        self._running = _Running(request, moment.now_s, num_frames - num_prefix, is_new_take=history is None)
+        self._running = _Running(request, moment.now_s, is_new_take=history is None)
         return request
 
     def _num_prefix(self, num_frames: int, params: Any) -> int:
@@ -326,7 +341,7 @@ class Session:
         )
         if not continues:
             return 0
-        return PREFIX_FRAMES if num_frames > PREFIX_FRAMES <= history.num_frames else 1
+        return num_prefix_frames(num_frames, history.num_frames)
 
     def _num_frames(self, moment: Moment) -> int:
         """The longest 8K + 1 that will be ready before all is played.

@@ -15,12 +15,13 @@ from ltx_live.chunk import SAMPLE_RATE_HZ, Chunk, ChunkRequest, EngineInfo
 from ltx_live.config import Config
 from ltx_live.control.event import NOTICE, Event, Transaction, drain
 from ltx_live.control.mapping import Mapper
+from ltx_live.control.midi import MidiReceiver
 from ltx_live.control.osc import OscReceiver
 from ltx_live.control.registry import Change, Fired, Registry
 from ltx_live.engine.process import Died, EngineProcess, Failed, Loading, Message, Ready
 from ltx_live.engine.slots import Slots
 from ltx_live.errors import EngineError, LtxLiveError, MediaError
-from ltx_live.pocket.reading import understand
+from ltx_live.pocket.reading import Understood, understand
 from ltx_live.session import CancelRequest, Moment, Session
 from ltx_live.stage.audio import AudioOutput
 from ltx_live.stage.hud_state import HudState
@@ -36,7 +37,12 @@ MESSAGE_S = 5.0
 CONTROL_S = 0.01
 """What waits of the controls after this time of a tick is left for the next one."""
 
+FADE_S = 0.05
+LONGEST_FADE_S = 0.5
+"""The end waits for the sound to fade out: the output latency and FADE_S, and never longer than LONGEST_FADE_S."""
+
 _LOG_AGAIN_S = 1.0
+_MAX_ENCODED = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +59,7 @@ class Parts:
     audio: AudioOutput
     window: Window | None
     composer: Composer
+    midi: MidiReceiver
 
 
 class Show:
@@ -60,11 +67,12 @@ class Show:
 
     The length that `config.duration_s` asks for is counted from the first picture, and `config.record` begins with it.
     `failure` is what the show ends with when it cannot play: before its first picture every fault of the engine is
-    fatal, afterwards none is.
+    fatal, afterwards none is. `record_error` is why `config.record` could not be written; it does not end the show.
     """
 
     def __init__(self, config: Config, parts: Parts):
         self.failure: LtxLiveError | None = None
+        self.record_error: MediaError | None = None
         self.recorder: Recorder | None = None
         self._config = config
         self._started_s = time.perf_counter()
@@ -79,10 +87,15 @@ class Show:
         self._closing: list[Recorder] = []
         self._messages: deque[tuple[str, float]] = deque(maxlen=8)
         self._logged: dict[str, float] = {}
+        self._told: dict[str, tuple[int, float]] = {}
+        self._encoded: dict[str, None] = {}
         self._take_values()
         if config.record is not None:
             self._start_recording(config.record, config.duration_s)
             self.recorder.wait_until_open()
+        meaning = self._understand(parts.registry.values["prompt"])
+        if meaning is not None and meaning.unknown:
+            self._tell_understood(meaning)
 
     @property
     def duties(self) -> tuple:
@@ -104,6 +117,7 @@ class Show:
         lost = audio.check()
         if lost:
             self.say(lost)
+        self._tell_count(audio.player.num_errors, "sound callback", "failed")
         self._position = audio.position()
 
     def hear_engine(self) -> None:
@@ -121,6 +135,8 @@ class Show:
             self._apply(transaction)
             if time.perf_counter() > until_s:
                 break
+        self._tell_count(self.parts.osc.num_bad, "bad OSC packet", "ignored")
+        self._tell_count(self.parts.midi.num_bad, "bad MIDI message", "ignored")
         output = self._output
         silent = output.audio_mute or output.out_blackout
         self.parts.audio.player.target_gain = 0.0 if silent else output.audio_volume * output.out_master
@@ -149,7 +165,7 @@ class Show:
             end=self._timeline.end,
             params=self._generation,
             epoch=parts.registry.epoch,
-            num_free_slots=parts.slots.num_free,
+            num_free_slots=parts.slots.num_free if parts.engine.can_request else 0,  # it may just be dying
             output_latency_s=max(0.0, player.committed - self._position) / SAMPLE_RATE_HZ,
         )
         match parts.session.decide(moment):
@@ -183,15 +199,29 @@ class Show:
             del self._logged[next(iter(self._logged))]
 
     def close(self) -> None:
-        """Complete the recordings and drop every view onto a slot. Raises MediaError if `config.record` failed."""
+        """Fade out, complete the recordings and drop every view onto a slot."""
         if self.recorder is not None:
             self._stop_recording()
+        self._fade_out()
         self.parts.audio.player.playlist = EMPTY
         self.parts.session.history = None
         self._timeline = Timeline()
         for recorder in self._closing:
             recorder.close()
             self._tell_recorded(recorder)
+
+    def _fade_out(self) -> None:
+        """Ramp what is playing down to silence, and wait until that was heard."""
+        player = self.parts.audio.player
+        if not player.playlist.end:
+            return
+        player.target_gain = 0.0
+        latency_s = max(0.0, player.committed - self.parts.audio.position()) / SAMPLE_RATE_HZ
+        until_s = time.perf_counter() + min(LONGEST_FADE_S, latency_s + FADE_S)
+        while not player.is_silent and time.perf_counter() < until_s:
+            time.sleep(0.002)
+        heard_s = player.published.heard_s + player.largest_block / SAMPLE_RATE_HZ
+        time.sleep(max(0.0, min(heard_s, until_s) - time.perf_counter()))
 
     @property
     def _shown_position(self) -> float:
@@ -219,11 +249,12 @@ class Show:
                 log.info("engine: %s, %dx%d, %s %s", info.name, info.width, info.height, info.device, info.detail)
                 values = self.parts.registry.values
                 texts = [values[f"bank/{slot}/text"] for slot in range(1, params.NUM_BANK_SLOTS + 1)]
-                self.parts.engine.encode(tuple(dict.fromkeys(filter(None, [values["prompt"], *texts]))))
+                self._encode(values["prompt"], *texts)
             case Failed(text, index, fatal):
                 self._fail(text, fatal or (index is not None and self._first_picture_s is None))
             case Died(_, text, _, delay_s):
                 self._engine_info = None
+                self._encoded.clear()
                 self._loading = "starting again"
                 self._fail(f"{text}; it starts again in {delay_s:g} s", self._first_picture_s is None)
 
@@ -255,17 +286,42 @@ class Show:
 
     def _follow(self, change: Change, event: Event) -> None:
         """Do what a new value asks for beyond being read."""
-        if change.name == "prompt" and self._config.model == "pocket":
-            meaning = understand(change.new)
-            known, unknown = ", ".join(meaning.known), ", ".join(meaning.unknown)
-            text = f"understood: {known or 'nothing'}" + (f"; not understood: {unknown}" if unknown else "")
-            self.say(text, logging.INFO)
-            if event.origin.reply_to is not None:
-                self.parts.osc.send(UNDERSTOOD, (known, unknown), event.origin.reply_to)
-        elif re.fullmatch(r"bank/\d+/text", change.name) and change.new:
-            self.parts.engine.encode((change.new,))
+        if change.name == "prompt":
+            meaning = self._understand(change.new)
+            if meaning is not None:
+                self._tell_understood(meaning, event.origin.reply_to)
+        elif re.fullmatch(r"bank/\d+/text", change.name):
+            self._encode(change.new)
         elif change.tier == "reload":
             self.say(f"{change.name} = {change.new} takes effect when the show is started anew")
+
+    def _understand(self, prompt: str) -> Understood | None:
+        """How the model reads a prompt; only the pocket's words can be told."""
+        return understand(prompt) if self._config.model == "pocket" else None
+
+    def _tell_understood(self, meaning: Understood, reply_to: tuple | None = None) -> None:
+        known, unknown = ", ".join(meaning.known), ", ".join(meaning.unknown)
+        text = f"understood: {known or 'nothing'}" + (f"; not understood: {unknown}" if unknown else "")
+        self.say(text, logging.INFO)
+        if reply_to is not None:
+            self.parts.osc.send(UNDERSTOOD, (known, unknown), reply_to)
+
+    def _encode(self, *prompts: str) -> None:
+        """Have the prompts encoded ahead of use that this engine process was not asked for lately."""
+        new = tuple(prompt for prompt in dict.fromkeys(prompts) if prompt and prompt not in self._encoded)
+        if new:
+            self.parts.engine.encode(new)
+        self._encoded.update(dict.fromkeys(new))
+        while len(self._encoded) > _MAX_ENCODED:
+            del self._encoded[next(iter(self._encoded))]
+
+    def _tell_count(self, count: int, what: str, happened: str) -> None:
+        """Say by how much a counter of faults has grown, once a second."""
+        told, told_s = self._told.get(what, (0, -_LOG_AGAIN_S))
+        now_s = time.perf_counter()
+        if count > told and now_s - told_s >= _LOG_AGAIN_S:
+            self._told[what] = count, now_s
+            self.say(f"{count - told} {what}{'s' if count - told > 1 else ''} {happened}")
 
     def _fire(self, fired: Fired) -> None:
         is_recording = self.recorder is not None
@@ -294,7 +350,7 @@ class Show:
         if recorder.error:
             self.say(recorder.error)
             if recorder.path == self._config.record:
-                self.failure = self.failure or MediaError(recorder.error)
+                self.record_error = MediaError(recorder.error)
         else:
             repeated = f", {recorder.num_repeated} frames repeated" if recorder.num_repeated else ""
             self.say(f"recorded {recorder.path}: {recorder.num_frames} frames{repeated}", logging.INFO)

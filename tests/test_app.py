@@ -1,5 +1,6 @@
 """The whole show, headless, with the test-card engine: played by OSC, recorded, its engine killed, interrupted."""
 
+import contextlib
 import os
 import queue
 import re
@@ -10,6 +11,8 @@ import sys
 import threading
 import time
 import zlib
+from collections import deque
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,14 +20,18 @@ import pytest
 
 from ltx_live import app, config
 from ltx_live.chunk import SAMPLE_RATE_HZ
+from ltx_live.control.event import Event, Origin
 from ltx_live.control.osc import decode_packet, encode_message
 from ltx_live.engine.testcard import BEEP_S, read_counters
 from ltx_live.media.video import read_video
 from ltx_live.pocket.reading import BANK
+from ltx_live.stage.playlist import Playlist
 
 ROOT = Path(__file__).parents[1]
 FRAME = SAMPLE_RATE_HZ // 24
 DURATION_S = 9.0
+LATE_FRAMES = 6
+"""A control takes effect at the next tick, which a busy machine runs late."""
 
 
 class Play:
@@ -66,6 +73,14 @@ class Play:
         self.send(address, *args)
         return self.answer()
 
+    def hold(self, address: str, value, back) -> float:
+        """Set a value for half a second; how long it really was."""
+        self.send(address, value)
+        start_s = time.perf_counter()
+        time.sleep(0.5)
+        self.send(address, back)
+        return time.perf_counter() - start_s
+
     def answer(self) -> tuple:
         ((message,), _) = decode_packet(self._socket.recv(65535))
         return message
@@ -94,20 +109,18 @@ def played(tmp_path_factory):
         "prompt": play.ask("/ltx/prompt", "?"),
     }
     time.sleep(1.2)
-    play.send("/ltx/out/blackout", 1)
-    time.sleep(0.5)
-    play.send("/ltx/out/blackout", 0)
+    play.blackout_s = play.hold("/ltx/out/blackout", 1, 0)
     time.sleep(0.3)
-    play.send("/ltx/out/master", 0.5)
-    time.sleep(0.5)
-    play.send("/ltx/out/master", 1.0)
+    play.master_s = play.hold("/ltx/out/master", 0.5, 1.0)
     play.send("/ltx/bank/5/connect")
     play.answers["bank"] = play.ask("/ltx/prompt", "?")
     play.answers["selected"] = play.ask("/ltx/bank/selected", "?")
     time.sleep(0.4)
     os.kill(play.engine_pid, signal.SIGKILL)
+    killed_s = time.perf_counter()
     play.wait_for("killed by signal 9")
     play.wait_for("engine: test card, 288x160")
+    play.down_s = time.perf_counter() - killed_s
     play.status = play.end()
     play.printed = play.process.stdout.read()
     return play
@@ -160,7 +173,7 @@ def held(frames) -> set[int]:
     return {i for i in range(1, len(shown)) if shown[i] == shown[i - 1]} - dark(frames)
 
 
-def test_every_frame_comes_once_and_in_order_but_for_the_dead_engine(recorded):
+def test_every_frame_comes_once_and_in_order_but_for_the_dead_engine(played, recorded):
     frames, _ = recorded
     shown, unseen = numbers(frames), dark(frames)
     assert shown[0] == 0
@@ -168,13 +181,13 @@ def test_every_frame_comes_once_and_in_order_but_for_the_dead_engine(recorded):
         if not {i - 1, i} & unseen:
             assert shown[i] - shown[i - 1] in (0, 1), (i, shown)
     assert len({shown[i] for i in held(frames)}) <= 1  # the one pause until there is an engine again
-    assert shown[-1] >= 24 * (DURATION_S - 4)
+    assert shown[-1] >= 24 * (DURATION_S - played.down_s - 2)
 
 
-def test_blackout_and_master_are_seen(recorded):
+def test_blackout_and_master_are_seen_for_as_long_as_they_were_held(played, recorded):
     frames, _ = recorded
-    for found in (dark(frames), half(frames)):
-        assert 9 <= len(found) <= 16
+    for found, held_s in ((dark(frames), played.blackout_s), (half(frames), played.master_s)):
+        assert len(found) == pytest.approx(24 * held_s, abs=LATE_FRAMES)
         assert max(found) - min(found) == len(found) - 1
 
 
@@ -217,16 +230,125 @@ def test_the_log_can_be_replayed(played):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_it_at_once_and_the_recording_can_be_played(number, tmp_path):
     play = Play(tmp_path / "home")
+    play.wait_for("first picture")
     play.send("/ltx/rec/name", "../../evil.mp4")
     play.send("/ltx/rec/start")
+    start_s = time.perf_counter()
     time.sleep(1.5)
     play.process.send_signal(number)
-    start_s = time.perf_counter()
-    assert play.end(5) == 128 + number
-    assert time.perf_counter() - start_s < 2
+    end_s = time.perf_counter()
+    assert play.end(10) == 128 + number
+    assert time.perf_counter() - end_s < 4  # 0.5 s on a machine with nothing else to do
     assert [path.name for path in tmp_path.rglob("*.mp4")] == ["evil.mp4"]
     video = read_video(tmp_path / "home" / "recordings" / "evil.mp4")
-    assert 24 <= len(video.frames) <= 40
+    assert len(video.frames) == pytest.approx(24 * (end_s - start_s), abs=2 * LATE_FRAMES)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="sets a limit of another process")
+def test_a_recording_that_failed_is_told_by_the_status(tmp_path):
+    import resource
+
+    play = Play(tmp_path / "home", "--record", str(tmp_path / "f.mp4"))
+    play.wait_for("first picture")
+    resource.prlimit(play.process.pid, resource.RLIMIT_FSIZE, (5000, 5000))  # as on a full disk, no file grows
+    time.sleep(1.5)
+    play.process.send_signal(signal.SIGTERM)
+    assert play.end() == 1
+    assert re.match("ltx-live: cannot (write|finish) .*f.mp4", play.lines[-1])
+
+
+@pytest.fixture
+def assembled(tmp_path):
+    """Gives shows in this process, whose ticks are left to the test."""
+    with contextlib.ExitStack() as parts:
+
+        def assemble(model="testcard", record=None, **settings):
+            size = {"width": 288, "height": 160}
+            values = config.initial_values(model, None, {**size, **settings})
+            show = config.Config(model=model, home=tmp_path, values=values, osc=("127.0.0.1", 0), midi="none")
+            return app.assemble(replace(show, headless=True, record=record), parts)
+
+        yield assemble
+
+
+def until(show, is_done) -> None:
+    """Let the show hear its engine until it is done."""
+    end_s = time.perf_counter() + 15
+    while not is_done():
+        assert time.perf_counter() < end_s
+        show.hear_engine()
+        time.sleep(0.01)
+
+
+def messages(show) -> list[str]:
+    return [text for text, _ in show._messages]
+
+
+def test_a_recording_that_fails_does_not_end_the_show(assembled, tmp_path):
+    show = assembled(record=tmp_path / "f.mp4")
+    show.recorder._queue.put((np.zeros((1, 1, 3), np.uint8), np.zeros((0, 2), np.float32)))  # fits no file
+    end_s = time.perf_counter() + 15
+    while show.record_error is None and not show.is_over and time.perf_counter() < end_s:
+        show.record()
+    assert "a frame is (1, 1, 3)" in str(show.record_error) and str(show.record_error) in messages(show)
+    assert not show.is_over and show.failure is None and show.recorder is None
+
+
+def test_the_sound_fades_out_at_the_end(assembled):
+    show = assembled()
+    player = show.parts.audio.player
+    level = np.full((20 * SAMPLE_RATE_HZ, 2), 0.5, np.float32)
+    player.tap = deque()
+    player.playlist = Playlist(1, ((0, level),), len(level))
+    time.sleep(0.5)
+    show.close()
+    sound = np.concatenate([block.samples[:, 0] for block in player.tap])
+    assert sound.max() > 0.05 and sound[-1] == 0
+    assert np.abs(np.diff(sound)).max() < sound.max() / 100  # a ramp, no step
+
+
+def test_faults_that_are_counted_elsewhere_are_told(assembled):
+    show = assembled()
+    show.parts.audio.player.playlist = Playlist(1, ((0, np.zeros((4800, 5), np.float32)),), 4800)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.sendto(b"not OSC", ("127.0.0.1", show.parts.osc.port))
+    until(show, lambda: show.parts.osc.num_bad and show.parts.audio.player.num_errors)
+    show.parts.midi.num_bad = 2
+    for _ in range(2):
+        show.watch_sound()
+        show.obey()
+    told = messages(show)
+    assert told.count("1 bad OSC packet ignored") == told.count("2 bad MIDI messages ignored") == 1
+    assert sum("sound callback" in text and "failed" in text for text in told) == 1
+    assert len(told) == 3
+
+
+def test_an_engine_that_is_gone_but_has_not_said_so_is_not_asked(assembled):
+    show = assembled()
+    until(show, lambda: show.parts.engine.can_request)
+    show.parts.engine.close()
+    show.ask()
+    assert show.parts.session.running is None
+
+
+def test_a_prompt_is_encoded_ahead_once(assembled):
+    show = assembled()
+    until(show, lambda: show.parts.engine.can_request)
+    asked = list(show._encoded)
+    assert asked == [text for _, text in BANK]
+    num_waiting = len(show.parts.engine._prompts)
+    for text in ("new", BANK[0][1], "new", BANK[3][1]):
+        show.parts.events.put((Event("/ltx/bank/5/text", (text,), Origin("test"), 0.0),))
+    show.obey()
+    assert list(show._encoded) == [*asked, "new"]
+    assert len(show.parts.engine._prompts) == num_waiting + 1
+
+
+def test_unknown_words_of_the_first_prompt_are_told(assembled):
+    assert "understood: red, tunnel; not understood: flurbish" in messages(
+        assembled("pocket", prompt="flurbish red tunnel")
+    )
+    assert not any("understood" in text for text in messages(assembled("pocket", prompt="red tunnel")))
 
 
 def test_an_engine_that_cannot_load_ends_it_with_one_line(tmp_path):

@@ -56,11 +56,18 @@ def test_version():
         (["play", "--osc", "nowhere"], "write HOST:PORT"),
         (["play", "--duration", "0"], "seconds above 0"),
         (["play", "--preset", "nope"], "choose one of live"),
-        (["play", "--model", "/no/such/model"], "--model /no/such/model: no such file"),
+        (
+            ["play", "--model", "/no/such/model"],
+            "--model /no/such/model: no such folder; give pocket, testcard, or a folder with",
+        ),
+        (["play", "--model", "ltx-2.3"], ".safetensors files of transformer"),
         (["play", "--record", "show.avi"], "must end in .mp4"),
         (["render"], "required: --out"),
         (["render", "--out", "a.mp4", "--seconds", "soon"], "seconds above 0"),
         (["bench", "nothing"], "no such benchmark"),
+        (["bench", "_bars"], "choose one of loop, pocket"),
+        (["bench", "loop", "--nope"], "unrecognized arguments: --nope; see `ltx-live bench loop --help`"),
+        (["bench", "pocket", "--prompts", "few"], "invalid int value: 'few'"),
         (["params", "--json", "--markdown"], "not allowed with"),
     ],
 )
@@ -191,4 +198,4 @@ def test_the_doctor_reports_every_part_without_a_traceback(tmp_path):
 def test_benchmarks_are_found_by_name():
     done = ltx_live("bench")
     assert done.returncode == 0
-    assert "__init__" not in done.stdout
+    assert done.stdout.split() == ["loop", "pocket"]

@@ -5,7 +5,6 @@ Chunk times headless at 57 and 33 frames, the show with a window, the lateness o
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import logging
 import multiprocessing
@@ -24,7 +23,8 @@ from pathlib import Path
 import numpy as np
 
 from ltx_live import app
-from ltx_live.bench.bars import Bar, print_bars
+from ltx_live.bench._bars import Bar, print_bars
+from ltx_live.cli import Parser
 from ltx_live.config import Config, initial_values
 from ltx_live.stage.clock import FramePacer
 
@@ -49,7 +49,7 @@ class Played:
 
 def main(argv: list[str]) -> int:
     """Print the figures beside their bars; the exit status is 1 where one is missed."""
-    parser = argparse.ArgumentParser(prog="ltx-live bench loop", description=__doc__)
+    parser = Parser(prog="ltx-live bench loop", description=__doc__)
     parser.add_argument("--model", default="pocket")
     parser.add_argument("--seconds", type=float, default=60.0, help="length of the show with a window")
     options = parser.parse_args(argv)

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,8 +13,9 @@ import numpy as np
 import torch
 
 from ltx_live import params
-from ltx_live.bench.bars import Bar, print_bars
+from ltx_live.bench._bars import Bar, print_bars
 from ltx_live.chunk import Chunk, ChunkRequest
+from ltx_live.cli import Parser
 from ltx_live.config import initial_values
 from ltx_live.engine.ltx import LtxEngine, load
 from ltx_live.model.mel import log_mel
@@ -44,7 +44,7 @@ class Case:
 
 def main(argv: list[str]) -> int:
     """Print the figures beside their bars; the exit status is 1 where one is missed."""
-    parser = argparse.ArgumentParser(prog="ltx-live bench pocket", description=__doc__)
+    parser = Parser(prog="ltx-live bench pocket", description=__doc__)
     parser.add_argument("--model", type=Path, default=weights_folder(), help="folder of split files")
     parser.add_argument("--prompts", type=int, default=60)
     parser.add_argument("--judge-steps", type=int, default=400, help="training steps of the scene classifier")

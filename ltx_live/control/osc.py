@@ -211,6 +211,8 @@ def _read_string(data: bytes, index: int) -> tuple[str, int]:
 
 def _read_character(data: bytes, index: int) -> tuple[str, int]:
     code, index = osc_types.get_int(data, index)
+    if 0xD800 <= code <= 0xDFFF:  # half of a character of UTF-16, which is no text by itself
+        raise ValueError("a surrogate is no character")
     return chr(code), index
 
 

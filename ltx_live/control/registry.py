@@ -304,13 +304,16 @@ def _look_up(address: str) -> tuple[str, Parameter] | str:
 
 
 def _coerce_text(row: Parameter, args: tuple[Any, ...]) -> str:
-    """Text from its arguments; several are joined by spaces, as Max sends a sentence without quotes."""
+    """Text from its arguments; several are joined by spaces, as Max sends a sentence without quotes.
+
+    A lone surrogate, which JSON can hold but no tokenizer reads, becomes a question mark.
+    """
     words = []
     for arg in args:
         if arg is not None and not isinstance(arg, (str, int, float)):
             raise ParameterError(f"{row.address}: cannot use {_text(arg)}; send text")
         words.append(row.coerce(arg))
-    text = " ".join(words)
+    text = " ".join(words).encode("utf-8", "replace").decode("utf-8")
     if len(text) > MAX_TEXT:
         raise ParameterError(f"{row.address}: {len(text)} characters are too many; send at most {MAX_TEXT}")
     return text

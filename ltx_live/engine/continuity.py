@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ltx_live.chunk import PREFIX_FRAMES, SAMPLE_RATE_HZ, Chunk, ChunkRequest, frames_to_samples
+from ltx_live.chunk import SAMPLE_RATE_HZ, Chunk, ChunkRequest, frames_to_samples, num_prefix_frames
 from ltx_live.model.audio_vae import AudioVAE
 from ltx_live.model.latents import AUDIO_LATENTS_PER_SECOND, MAX_AUDIO_PREFIX, ChunkWindow, patchify_audio
 from ltx_live.model.mel import MelConfig, decimate, log_mel
@@ -125,7 +125,7 @@ def new_take(request: ChunkRequest) -> Plan:
 def continued(request: ChunkRequest, made: Made) -> Plan:
     """A chunk that goes on from `made` at the cut that `request.continue_from` names."""
     frame = request.continue_from[1]
-    num_prefix = PREFIX_FRAMES if request.num_frames > PREFIX_FRAMES <= frame else 1
+    num_prefix = num_prefix_frames(request.num_frames, frame)
     cut = made.cut(frame)
     whole = made.whole_latents(cut)
     num_audio = min(whole, MAX_AUDIO_PREFIX)

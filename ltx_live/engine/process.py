@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import multiprocessing
 import os
 import tempfile
@@ -10,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection
 
 from ltx_live.chunk import Chunk, ChunkRequest, Progress, StepValues
 from ltx_live.engine import worker
@@ -26,13 +28,20 @@ log = logging.getLogger(__name__)
 FIRST_RESTART_DELAY_S = 0.5
 LONGEST_RESTART_DELAY_S = 10.0
 GRACE_S = 1.5  # for a process to end by itself once the pipe is closed
+MAX_PROMPTS = 32
+LOADING_LIMIT_S = 60.0  # without a message while it loads again
+SHORTEST_LIMIT_S = 10.0  # without a message at work, once it has made a chunk
+GAP_FACTOR = 10  # what is hung has been silent for so many times the longest gap between messages
 
 
 @dataclass(frozen=True, slots=True)
 class Died:
-    """The engine process ended; the chunk `index` it was making will not come. It starts again in `restart_in_s`."""
+    """The engine process ended; the chunk `index` it was making will not come. It starts again in `restart_in_s`.
 
-    exit_code: int
+    `exit_code` is None for a process that could not be started.
+    """
+
+    exit_code: int | None
     text: str
     index: int | None
     restart_in_s: float
@@ -57,6 +66,9 @@ class EngineProcess:
     Nothing here blocks: `poll` belongs into every tick of the main loop, it receives and sends. The show sends only
     what the process is waiting for, or at most one small message per denoising step, so that a send cannot block
     either. The slots belong to the caller: close them after this.
+
+    A process that is silent at work for `hang_timeout_s` is killed; once a chunk was made, for 10 times the longest
+    silence so far or 10 s; while it loads again, for 60 s or 10 times the longest silence of a load.
     """
 
     def __init__(
@@ -72,8 +84,11 @@ class EngineProcess:
         self._clock = clock
         self._log = _LogFile()
         self._slot_of: dict[int, int] = {}
-        self._prompts: deque[str] = deque()
+        self._prompts: deque[str] = deque(maxlen=MAX_PROMPTS)
+        self._messages: list[Message] = []
+        self._longest_gap_s = {"loading": 0.0, "working": 0.0}
         self._was_ready = False
+        self._has_made_chunk = False
         self._is_given_up = False
         self._restart_delay_s = FIRST_RESTART_DELAY_S
         self._restart_at_s: float | None = None
@@ -104,8 +119,14 @@ class EngineProcess:
         self._send_next()
 
     def encode(self, prompts: tuple[str, ...]) -> None:
-        """Encode prompts, one after the other, whenever no chunk is being made. A new process has to be told again."""
-        self._prompts.extend(prompts)
+        """Encode prompts, one after the other, whenever no chunk is being made. A new process has to be told again.
+
+        The newest 32 wait; a prompt that waits already counts as new.
+        """
+        for prompt in prompts:
+            if prompt in self._prompts:
+                self._prompts.remove(prompt)
+            self._prompts.append(prompt)
 
     def cancel(self) -> None:
         """Stop the request under way at its next step. Its chunk will not come, even if it is done by then."""
@@ -122,9 +143,8 @@ class EngineProcess:
 
     def poll(self) -> list[Message]:
         """What happened since the last call, in order; then send what can be sent."""
-        messages: list[Message] = []
         if self._process is not None:
-            self._receive(messages)
+            self._receive()
             self._log.forward()
         elif self._restart_at_s is not None and self._clock() >= self._restart_at_s:
             self._start()
@@ -132,7 +152,8 @@ class EngineProcess:
         running = self._running
         if running is not None and running.is_cancelled and not running.is_sent:
             self._end_request(free_slot=True)
-            messages.append(Cancelled(running.request.index))
+            self._messages.append(Cancelled(running.request.index))
+        messages, self._messages = self._messages, []
         return messages
 
     def close(self) -> None:
@@ -164,27 +185,46 @@ class EngineProcess:
         self._pipe_ended_s: float | None = None
         self._last_message_s = self._clock()
         context = multiprocessing.get_context("spawn")
-        self._connection, theirs = context.Pipe()
         level = logging.getLogger().getEffectiveLevel()
         setup = worker.WorkerSetup(self._spec, self._slots.layout, self._slots.names, self._log.path, level)
-        self._process = context.Process(target=worker.run, args=(setup, theirs), name="ltx-live engine", daemon=True)
-        self._process.start()
+        ends: tuple[Connection, ...] = ()
+        try:
+            ours, theirs = ends = context.Pipe()
+            process = context.Process(target=worker.run, args=(setup, theirs), name="ltx-live engine", daemon=True)
+            process.start()
+        except OSError as error:  # out of memory, processes or files: it may pass
+            for end in ends:
+                end.close()
+            self._start_later(None, f"the engine process cannot be started ({error.strerror or error})", None)
+            return
         theirs.close()  # so that its end is seen here when the process ends
+        self._connection, self._process = ours, process
 
-    def _receive(self, messages: list[Message]) -> None:
+    def _start_later(self, exit_code: int | None, text: str, index: int | None) -> None:
+        self._restart_at_s = self._clock() + self._restart_delay_s
+        self._messages.append(Died(exit_code, text, index, self._restart_delay_s))
+        self._restart_delay_s = min(LONGEST_RESTART_DELAY_S, 2 * self._restart_delay_s)
+
+    def _receive(self) -> None:
         if self._pipe_ended_s is None:
             try:
                 while self._connection.poll():
-                    self._understand(self._connection.recv(), messages)
-                    self._last_message_s = self._clock()
+                    message = self._connection.recv()
+                    self._measure_gap()
+                    self._understand(message)
                 self._kill_when_hung()
             except (EOFError, OSError):
                 self._pipe_ended_s = self._clock()
                 self._is_ready = self._is_waiting = self._may_interrupt = False
         if self._pipe_ended_s is not None:
-            self._bury(messages)
+            self._bury()
 
-    def _understand(self, message: object, messages: list[Message]) -> None:
+    def _measure_gap(self) -> None:
+        before_s, self._last_message_s = self._last_message_s, self._clock()
+        phase = "working" if self._is_ready else "loading"
+        self._longest_gap_s[phase] = max(self._longest_gap_s[phase], self._last_message_s - before_s)
+
+    def _understand(self, message: object) -> None:
         match message:
             case Ready():
                 self._is_ready = self._is_waiting = self._was_ready = True
@@ -203,7 +243,7 @@ class EngineProcess:
                 self._is_waiting = True
             case Failed():
                 self._end_request(free_slot=True)
-        messages.append(message)
+        self._messages.append(message)
 
     def _take(self, chunk: Chunk, num_frames: int, num_samples: int) -> Chunk | Cancelled:
         """The finished chunk with views onto its slot."""
@@ -212,6 +252,7 @@ class EngineProcess:
         if running.is_cancelled:
             return Cancelled(chunk.index)
         self._restart_delay_s = FIRST_RESTART_DELAY_S
+        self._has_made_chunk = True
         self._slot_of[chunk.index] = running.slot
         frames, audio = self._slots.frames(running.slot, num_frames), self._slots.audio(running.slot, num_samples)
         return replace(chunk, frames=frames, audio=audio)
@@ -260,12 +301,23 @@ class EngineProcess:
             log.debug("the engine process is gone")  # the next poll sees the end of the pipe and reports it
 
     def _kill_when_hung(self) -> None:
-        if self._is_ready and not self._is_waiting and self._clock() - self._last_message_s > self._hang_timeout_s:
-            log.error("no answer from the engine for %g s: it is started again", self._hang_timeout_s)
+        silent_s = self._clock() - self._last_message_s
+        if silent_s > self._hang_limit_s():
+            log.error("no answer from the engine for %.3g s: it is started again", silent_s)
             self._last_message_s = self._clock()
             self._process.kill()
 
-    def _bury(self, messages: list[Message]) -> None:
+    def _hang_limit_s(self) -> float:
+        """Silence after which the process is hung: none while it waits for work, nor while it loads at first."""
+        if self._is_waiting or not self._was_ready:
+            return math.inf
+        if not self._is_ready:
+            return max(LOADING_LIMIT_S, GAP_FACTOR * self._longest_gap_s["loading"])
+        if not self._has_made_chunk:
+            return self._hang_timeout_s
+        return max(SHORTEST_LIMIT_S, GAP_FACTOR * self._longest_gap_s["working"])
+
+    def _bury(self) -> None:
         """Once the process has really ended, say so, free what it was writing to and plan its restart."""
         exit_code = self._process.exitcode
         if exit_code is None:
@@ -285,11 +337,10 @@ class EngineProcess:
         text = f"the engine process ended ({reason})"
         if not self._was_ready:
             if not self._is_given_up:
-                messages.append(Failed(f"{text} while loading: {self._log.last_line or 'it said nothing'}", fatal=True))
+                text = f"{text} while loading: {self._log.last_line or 'it said nothing'}"
+                self._messages.append(Failed(text, fatal=True))
             return
-        self._restart_at_s = self._clock() + self._restart_delay_s
-        messages.append(Died(exit_code, text, index, self._restart_delay_s))
-        self._restart_delay_s = min(LONGEST_RESTART_DELAY_S, 2 * self._restart_delay_s)
+        self._start_later(exit_code, text, index)
 
 
 class _LogFile:

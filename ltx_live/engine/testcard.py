@@ -9,7 +9,6 @@ from collections.abc import Callable, Generator
 import numpy as np
 
 from ltx_live.chunk import (
-    PREFIX_FRAMES,
     SAMPLE_RATE_HZ,
     Chunk,
     ChunkRequest,
@@ -17,6 +16,8 @@ from ltx_live.chunk import (
     Progress,
     StepValues,
     frames_to_samples,
+    num_prefix_frames,
+    num_steps,
 )
 
 BEEP_HZ = 1000
@@ -66,12 +67,11 @@ class TestCardEngine:
 
     def generate(self, request: ChunkRequest) -> Generator[Progress | Chunk, StepValues | None, None]:
         """Yield Progress after every pretended step, at last the Chunk."""
-        sigmas = request.params.sigmas
-        num_steps = len(sigmas) - 1 if sigmas else request.params.num_steps
+        steps = num_steps(request.params)
         latched = []
-        for step in range(1, num_steps + 1):
-            time.sleep(self._chunk_time_s / num_steps)
-            values = yield Progress(request.index, step, num_steps, sigma=1 - step / num_steps)
+        for step in range(1, steps + 1):
+            time.sleep(self._chunk_time_s / steps)
+            values = yield Progress(request.index, step, steps, sigma=1 - step / steps)
             if values is not None:
                 latched.append((step, values.values))
         yield self._chunk(request, tuple(latched))
@@ -80,7 +80,7 @@ class TestCardEngine:
         frame_rate = request.params.frame_rate
         num_overlap = num_overlap_samples = 0
         if request.continue_from is not None:
-            num_overlap = PREFIX_FRAMES if request.num_frames > PREFIX_FRAMES <= request.continue_from[1] else 1
+            num_overlap = num_prefix_frames(request.num_frames, request.continue_from[1])
             num_overlap_samples = min(request.start, round(OVERLAP_S * SAMPLE_RATE_HZ))
         video_start = request.start - frames_to_samples(num_overlap, frame_rate)
         audio_start = request.start - num_overlap_samples

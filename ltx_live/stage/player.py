@@ -47,6 +47,11 @@ class Player:
         """The first media sample that may still be changed: what is handed out, and two blocks for safety."""
         return self.published.samples + 2 * self.largest_block
 
+    @property
+    def is_silent(self) -> bool:
+        """Whether the gain is down to zero: what is handed out from now on is silence."""
+        return self._gain == 0.0
+
     def mute_until_ramped(self) -> None:
         """Start again from silence: the next block rises from zero in 10 ms, for a device that has just been opened."""
         self._gain = 0.0

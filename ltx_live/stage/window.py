@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import logging
 import sys
 import time
 from collections.abc import Callable
@@ -18,11 +19,14 @@ from ltx_live.stage.hud_state import HudState
 from ltx_live.stage.text_field import TextField
 from ltx_live.stage.timeline import Picture
 
+log = logging.getLogger(__name__)
+
 TITLE = "ltx_live"
 SIZE = (1024, 576)
 SMALLEST = (320, 180)
 CURSOR_IDLE_S = 2.0
 QUIT_AGAIN_S = 2.0
+NOTICE_S = 6.0
 NUM_CORRECTIONS = 3
 
 
@@ -89,10 +93,11 @@ class Window:
         self._cursor = (True, True)
         self._stale = self._visible = True
         self._fit = ""
-        self._hud_before = "full"
+        self._hud_before = "full"  # also after a show that opened in fullscreen
         self._hud: Any = None
         self._handle: Any = None
-        self._place: tuple[bool, int] = (False, 0)
+        self._place: tuple[bool, int] = (False, 0)  # as asked for
+        self._fullscreen = False  # as it is
         pyglet.options["shadow_window"] = False
         try:
             self._open(value_of("window/fullscreen"), value_of("window/screen"))
@@ -109,8 +114,7 @@ class Window:
         if self.closed:
             return False
         if (output.window_fullscreen, output.window_screen) != self._place:
-            self._open(output.window_fullscreen, output.window_screen)
-            self._compositor.attach()
+            self._move(output.window_fullscreen, output.window_screen)
         self._handle.switch_to()
         width, height = self._handle.get_framebuffer_size()
         if self._hud is None:
@@ -161,14 +165,28 @@ class Window:
             self._handle.close()
             self._handle = None
 
+    def _move(self, fullscreen: bool, screen: int) -> None:
+        """Open the window at another place; where that fails, say so, stay, and do not try again by itself."""
+        try:
+            self._open(fullscreen, screen)
+        except (DeviceError, *_window_errors()) as error:
+            text = f"cannot move the window: {str(error) or type(error).__name__}; it stays where it is"
+            log.warning(text)
+            self._notice = ((text, self._clock() + NOTICE_S),)
+        else:
+            self._compositor.attach()
+
     def _open(self, fullscreen: bool, screen: int) -> None:
         """Open the window at its place. To change between window and fullscreen it is made anew, because pyglet's own
         change lands on the wrong screen under X11 window managers (pyglet#1330); there fullscreen is borderless."""
-        before, was_fullscreen = self._handle, self._place[0]
+        before, was_fullscreen = self._handle, self._fullscreen
+        self._place = (fullscreen, screen)
         screens = pyglet.display.get_display().get_screens()
+        if not screens:
+            raise DeviceError("no screen is connected")
         place = screens[min(screen, len(screens)) - 1]
         self._handle, self._corrections = self._make_handle(fullscreen, place), NUM_CORRECTIONS
-        self._place = (fullscreen, screen)
+        self._fullscreen = fullscreen
         names = ("key_press", "text", "text_motion", "mouse_motion", "resize", "expose", "show", "hide", "close")
         handlers = {f"on_{name}": functools.partial(getattr(self, f"_on_{name}")) for name in names}
         self._handle.push_handlers(**handlers)  # partials, because pyglet would hold bound methods weakly
@@ -178,7 +196,7 @@ class Window:
             before.pop_handlers()
             before.close()
             self._handle.switch_to()
-        if fullscreen and not was_fullscreen:
+        if fullscreen and before is not None and not was_fullscreen:
             self._hud_before = self._value_of("window/hud")
             self._on_event("/ltx/window/hud", ("off",))
         elif was_fullscreen and not fullscreen:
@@ -223,7 +241,7 @@ class Window:
             self._on_event("/ltx/prompt", (self._field.text.strip(),))
         if name in ("Enter", "Esc"):
             self._field = None
-        elif name == "Ctrl+V":
+        elif name == "Ctrl+V" and sys.platform in ("win32", "darwin"):  # pyglet on X11 waits for the owner for ever
             self._field.insert(self._handle.get_clipboard_text())
         elif name == "Ctrl+Q":
             self._do_quit()
@@ -262,7 +280,7 @@ class Window:
         self._moved_s = self._clock()
 
     def _on_resize(self, width: int, height: int) -> None:
-        if not self._place[0]:
+        if not self._fullscreen:
             self._size = (width, height)
         elif (width, height) != (self._handle.screen.width, self._handle.screen.height) and self._corrections:
             self._corrections -= 1  # openbox may take a borderless window to another screen first and shrink it

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from pythonosc.osc_message import OscMessage
 
+from ltx_live.control.event import Event, Origin
 from ltx_live.control.osc import OscReceiver, decode_packet, encode_message, expand_pattern
 from ltx_live.control.registry import Registry
 from ltx_live.errors import DeviceError
@@ -284,3 +285,14 @@ def test_oscdump_reads_what_we_send(peer):
     finally:
         dump.terminate()
         dump.wait(5)
+
+
+def test_lone_surrogates_are_refused_or_replaced():
+    """No tokenizer reads them."""
+    with pytest.raises(ValueError, match="surrogate"):
+        decode_packet(message("/ltx/prompt", "c", struct.pack(">i", 0xD800)))
+    events, _ = decode_packet(message("/ltx/prompt", "s", text(b"a\xed\xa0\x80b")))
+    events[0][1][0].encode()
+    registry = Registry()
+    registry.apply((Event("/ltx/prompt", ("a\udc80b",), Origin("test", "here"), 0.0),))
+    assert registry.values["prompt"] == "a?b"

@@ -14,10 +14,16 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
+def lacking(reason):
+    """Skip the test, but in CI, whose Linux machines have everything (tools/system-packages.sh test)."""
+    must_run = os.environ.get("CI") == "true" and sys.platform == "linux" and os.geteuid() == 0
+    (pytest.fail if must_run else pytest.skip)(reason)
+
+
 def need(*programs):
     for program in programs:
         if shutil.which(program) is None:
-            pytest.skip(f"{program} is not installed")
+            lacking(f"{program} is not installed")
 
 
 def wait_until(condition, what, timeout_s=10.0):
@@ -167,7 +173,7 @@ def two_screens(request, tmp_path):
     with os.fdopen(read_end) as pipe:
         number = pipe.readline().strip()
     if not number:
-        pytest.skip("Xorg with the dummy driver does not start (package xserver-xorg-video-dummy)")
+        lacking("Xorg with the dummy driver does not start (package xserver-xorg-video-dummy)")
     env = {"DISPLAY": f":{number}", "LIBGL_ALWAYS_SOFTWARE": "1"}
     second = ["--output", "DUMMY1", "--mode", "1024x576", "--right-of", "DUMMY0"]
     for arguments in (["--addmode", "DUMMY1", "1024x576"], second):

@@ -45,6 +45,17 @@ def test_the_gain_is_one_ramp_per_block_and_blackout_is_silent_within_10_ms():
     assert np.all(np.diff(falling) <= 0) and falling[480] == 0 and falling[230] > 0
 
 
+def test_it_tells_when_the_ramp_to_silence_has_been_handed_out():
+    player = Player()
+    player.playlist = constant()
+    assert player.is_silent
+    blocks(player, 250)
+    player.target_gain = 0.0
+    assert blocks(player, 3, block=128).any() and not player.is_silent
+    blocks(player, 1, block=128)
+    assert player.is_silent and not blocks(player, 4).any()
+
+
 def test_an_underrun_is_silent_counts_once_and_does_not_advance_the_media():
     player = Player()
     player.playlist = constant(num=1000)

@@ -1,0 +1,188 @@
+"""The engine process when starting it fails, when it goes silent, and when prompts pile up; time is put forward."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from ltx_live.chunk import Chunk, ChunkRequest, Progress
+from ltx_live.engine.process import Died, Encoded, EngineProcess, EngineSpec, Loading, Ready
+from ltx_live.engine.slots import Slots
+from ltx_live.engine.testcard import TestCardEngine
+from ltx_live.params import GenerationParams
+
+
+class SilentEngine(TestCardEngine):
+    """The test card, but the prompt `hang` silences it after a step. It lives in the child."""
+
+    def generate(self, request):
+        if request.params.prompt == "hang":
+            yield Progress(request.index, 1, 8, 0.9)
+            time.sleep(60)
+        yield from super().generate(request)
+
+
+def load_silent(report, hang_file=""):
+    """Hangs where the file is there, and takes it away."""
+    report("begun")
+    if hang_file and Path(hang_file).exists():
+        Path(hang_file).unlink()
+        time.sleep(60)
+    return SilentEngine(64, 64)
+
+
+class Clock:
+    """The real clock, and what it was put forward by."""
+
+    ahead_s = 0.0
+
+    def __call__(self):
+        return time.monotonic() + self.ahead_s
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def start(clock, monkeypatch):
+    """start(**arguments): an EngineProcess with `load_silent` of this file on the fixture `clock`."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    processes = []
+    with Slots.create(64, 64, 3) as slots:
+
+        def start(**arguments):
+            processes.append(
+                EngineProcess(EngineSpec("test_supervision", "load_silent", arguments), slots, clock=clock)
+            )
+            return processes[-1]
+
+        yield start
+        for process in processes:
+            process.close()
+
+
+def wait_for(engine, kind, timeout_s=20.0):
+    """Poll until a message of this kind comes; return all messages, this one last."""
+    messages, end = [], time.monotonic() + timeout_s
+    while time.monotonic() < end:
+        messages += engine.poll()
+        if messages and isinstance(messages[-1], kind):
+            return messages
+        time.sleep(0.005)
+    raise AssertionError(f"no {kind} came, only {messages}")
+
+
+def request_for(index=0, prompt=""):
+    return ChunkRequest(index, GenerationParams(prompt=prompt, num_steps=2), 1, 0, 9)
+
+
+@contextlib.contextmanager
+def room_for(num_files):
+    """The system lets this process open so many files more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = [os.dup(0) for _ in range(num_files + 1)]
+    for descriptor in free:
+        os.close(descriptor)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free[-1], hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def num_open_files():
+    return len(os.listdir("/proc/self/fd"))
+
+
+@pytest.mark.parametrize("num_files", [0, 2], ids=["no pipe", "no process"])
+def test_start_that_fails_is_tried_again(start, clock, num_files):
+    engine = start()
+    wait_for(engine, Ready)
+    os.kill(engine.pid, signal.SIGKILL)
+    wait_for(engine, Died)
+    num_before, delays = num_open_files(), []
+    with room_for(num_files):
+        for _ in range(2):
+            clock.ahead_s += 10
+            (died,) = engine.poll()
+            assert (died.exit_code, died.index, engine.pid) == (None, None, None)
+            assert died.text == "the engine process cannot be started (Too many open files)"
+            assert engine.poll() == [] and not engine.can_request
+            delays.append(died.restart_in_s)
+    assert delays == [1.0, 2.0] and num_open_files() == num_before
+    clock.ahead_s += 10
+    wait_for(engine, Ready)
+
+
+def test_first_start_that_fails_is_told_and_leaves_nothing_to_close(start):
+    with room_for(1):  # its log
+        engine = start()
+    assert [type(message) for message in engine.poll()] == [Died]
+    engine.close()
+
+
+def test_once_a_chunk_was_made_ten_seconds_of_silence_are_a_hang(start, clock):
+    engine = start()
+    wait_for(engine, Ready)
+    engine.request(request_for())
+    wait_for(engine, Chunk)
+    clock.ahead_s += 100
+    assert engine.poll() == []  # an idle engine may be silent
+    engine.request(request_for(1, "hang"))
+    wait_for(engine, Progress)
+    clock.ahead_s += 9
+    end = time.monotonic() + 0.3
+    while time.monotonic() < end:
+        assert engine.poll() == []
+    clock.ahead_s += 2
+    assert wait_for(engine, Died)[-1].index == 1
+
+
+def test_before_the_first_chunk_and_after_long_gaps_more_silence_is_allowed(start, clock):
+    engine = start()
+    wait_for(engine, Ready)
+    engine.request(request_for())
+    clock.ahead_s += 4  # the first message comes so late
+    wait_for(engine, Chunk)
+    engine.request(request_for(1, "hang"))
+    wait_for(engine, Progress)
+    clock.ahead_s += 35
+    end = time.monotonic() + 0.3
+    while time.monotonic() < end:
+        assert engine.poll() == []
+    clock.ahead_s += 60
+    assert wait_for(engine, Died)[-1].index == 1
+
+
+def test_restart_that_hangs_while_loading_is_tried_again(start, clock, tmp_path):
+    hang_file = tmp_path / "hang"
+    engine = start(hang_file=str(hang_file))
+    wait_for(engine, Ready)
+    hang_file.touch()
+    os.kill(engine.pid, signal.SIGKILL)
+    wait_for(engine, Loading)
+    clock.ahead_s += 55
+    assert engine.poll() == []
+    clock.ahead_s += 60
+    assert wait_for(engine, Died)[-1].exit_code == -signal.SIGKILL
+    clock.ahead_s += 10
+    wait_for(engine, Ready)
+
+
+def test_newest_prompts_are_encoded_each_once(start):
+    engine = start()
+    engine.encode(tuple(str(number) for number in range(100)))
+    engine.encode(("90", "new"))
+    wanted = [str(number) for number in range(69, 100) if number != 90] + ["90", "new"]
+    encoded = []
+    while not encoded or encoded[-1] != "new":
+        encoded += [message.prompts[0] for message in wait_for(engine, Encoded) if isinstance(message, Encoded)]
+    assert encoded == wanted[-32:]
