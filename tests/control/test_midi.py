@@ -150,7 +150,7 @@ def jack():
     if not (shutil.which("jackd") and shutil.which("jack_wait")):
         must_run = os.environ.get("CI") == "true" and sys.platform == "linux" and os.geteuid() == 0
         (pytest.fail if must_run else pytest.skip)("jackd or jack_wait is missing: apt-get install jackd2 jack-tools")
-    env = {"JACK_DEFAULT_SERVER": f"ltxmidi{os.getpid()}", "JACK_NO_START_SERVER": "1"}
+    env = {"JACK_DEFAULT_SERVER": "ltxmidi", "JACK_NO_START_SERVER": "1"}
     command = ["jackd", "-r", "-n", env["JACK_DEFAULT_SERVER"], "-d", "dummy", "-r", "48000", "-p", "1024"]
     server = subprocess.Popen(command, env={**os.environ, **env}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     ready = subprocess.run(["jack_wait", "-s", env["JACK_DEFAULT_SERVER"], "-w", "-t", "10"], capture_output=True)

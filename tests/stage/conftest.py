@@ -116,7 +116,7 @@ def pulse():
 def jack():
     """A JACK server on its dummy driver, one per test because a test may kill it: (its environment, its process)."""
     need("jackd", "jack_wait")
-    name = f"ltxstage{os.getpid()}"
+    name = "ltxstage"  # always the same: jackd keeps at most 8 names of killed servers, and takes its own over
     env = {"JACK_DEFAULT_SERVER": name, "JACK_NO_START_SERVER": "1"}
     command = ["jackd", "-R", "-P", "70", "-n", name, "-d", "dummy", "-r", "48000", "-p", "1024", "-C", "2", "-P", "2"]
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
