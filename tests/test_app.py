@@ -333,15 +333,15 @@ def test_an_engine_that_is_gone_but_has_not_said_so_is_not_asked(assembled):
 
 def test_a_prompt_is_encoded_ahead_once(assembled):
     show = assembled()
-    until(show, lambda: show.parts.engine.can_request)
-    asked = list(show._encoded)
-    assert asked == [text for _, text in BANK]
-    num_waiting = len(show.parts.engine._prompts)
+    engine = show.parts.engine
+    until(show, lambda: engine.can_request and not engine._prompts)
+    assert list(show._encoded) == [text for _, text in BANK]
     for text in ("new", BANK[0][1], "new", BANK[3][1]):
         show.parts.events.put((Event("/ltx/bank/5/text", (text,), Origin("test"), 0.0),))
-    show.obey()
-    assert list(show._encoded) == [*asked, "new"]
-    assert len(show.parts.engine._prompts) == num_waiting + 1
+    while not show.parts.events.empty():
+        show.obey()
+    assert show.parts.registry.values["bank/5/text"] == BANK[3][1]
+    assert list(engine._prompts) == ["new"]
 
 
 def test_unknown_words_of_the_first_prompt_are_told(assembled):
