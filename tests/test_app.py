@@ -238,7 +238,7 @@ def test_a_signal_ends_it_at_once_and_the_recording_can_be_played(number, tmp_pa
     play.process.send_signal(number)
     end_s = time.perf_counter()
     assert play.end(10) == 128 + number
-    assert time.perf_counter() - end_s < 4  # 0.5 s on a machine with nothing else to do
+    assert time.perf_counter() - end_s < 4  # 0.2 s on a machine with nothing else to do
     assert [path.name for path in tmp_path.rglob("*.mp4")] == ["evil.mp4"]
     video = read_video(tmp_path / "home" / "recordings" / "evil.mp4")
     assert len(video.frames) == pytest.approx(24 * (end_s - start_s), abs=2 * LATE_FRAMES)
