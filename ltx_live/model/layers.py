@@ -31,14 +31,17 @@ class GeluProjection(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """D -> 4 D -> D, token by token."""
+    """D -> 4 D -> D, token by token; of at most `chunk_size` tokens at a time, None for all at once."""
 
     def __init__(self, width: int):
         super().__init__()
+        self.chunk_size: int | None = None
         self.net = nn.Sequential(GeluProjection(width, 4 * width), nn.Identity(), nn.Linear(4 * width, width))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.net(x)  # (B, T, D)
+        if self.chunk_size is None or x.shape[1] <= self.chunk_size:
+            return self.net(x)  # (B, T, D)
+        return torch.cat([self.net(part) for part in x.split(self.chunk_size, dim=1)], dim=1)
 
 
 @dataclass(frozen=True)
@@ -107,7 +110,7 @@ class TimestepEmbedder(nn.Module):
         index = torch.arange(half, dtype=torch.float32, device=timestep.device)
         angles = timestep[..., None] * torch.exp(index * (-math.log(10000.0) / half))  # (B, K, 128)
         sinusoids = torch.cat((angles.cos(), angles.sin()), dim=-1)  # (B, K, 256)
-        return self.linear_2(F.silu(self.linear_1(sinusoids.to(self.linear_1.weight.dtype))))  # (B, K, D)
+        return self.linear_2(F.silu(self.linear_1(sinusoids.to(self.linear_1.bias.dtype))))  # (B, K, D)
 
 
 class AdaLayerNormSingle(nn.Module):

@@ -1,9 +1,11 @@
 """From the hidden states of the text encoder to the context of each modality."""
 
 import math
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ltx_live.model.attention import Attention
 from ltx_live.model.av import AV
@@ -19,16 +21,32 @@ class TextProjection(nn.Module):
         """`num_states`: layers of the text encoder + 1 (Gemma 3 12B: 49)."""
         super().__init__()
         self.eps = config.norm_eps
+        self.hidden_dim = config.caption_channels
         self.video_aggregate_embed = nn.Linear(config.caption_channels * num_states, config.connector_width)
         self.audio_aggregate_embed = nn.Linear(config.caption_channels * num_states, config.audio_connector_width)
 
-    def forward(self, hidden_states: Tensor) -> AV[Tensor]:
-        """Hidden states (B, S, D, L), the last of the L after the final norm -> features (B, S, D) per modality."""
-        hidden_dim = hidden_states.shape[2]
-        variance = hidden_states.square().mean(dim=2, keepdim=True)  # (B, S, 1, L)
-        flat = (hidden_states * torch.rsqrt(variance + self.eps)).flatten(2)  # (B, S, D * L), layer fastest
-        aggregates = self.video_aggregate_embed, self.audio_aggregate_embed
-        return AV(*(embed(flat * math.sqrt(embed.out_features / hidden_dim)) for embed in aggregates))
+    def layer_weights(self) -> Iterator[AV[Tensor]]:
+        """Both weights' share of one hidden state after the other, (out, D) each."""
+        embeds = self.video_aggregate_embed, self.audio_aggregate_embed
+        by_layer = [embed.weight.unflatten(1, (self.hidden_dim, -1)) for embed in embeds]  # (out, D, L)
+        for layer in range(by_layer[0].shape[-1]):
+            yield AV(*(weight[..., layer].contiguous() for weight in by_layer))
+
+    def forward(self, hidden_states: Tensor, layer_weights: Iterable[AV[Tensor]] | None = None) -> AV[Tensor]:
+        """Hidden states (B, S, D, L), the last of the L after the final norm -> features (B, S, D) per modality.
+
+        The projection is summed over the layers in float32 or better, so that `layer_weights`, its weights one layer
+        after the other, may come from elsewhere: nothing needs the whole.
+        """
+        dtype = hidden_states.dtype
+        embeds = self.video_aggregate_embed, self.audio_aggregate_embed
+        factors = [math.sqrt(embed.out_features / self.hidden_dim) for embed in embeds]
+        sums = [embed.bias.to(torch.promote_types(dtype, torch.float32)) for embed in embeds]
+        for state, weights in zip(hidden_states.unbind(-1), layer_weights or self.layer_weights(), strict=True):
+            x = rms_norm(state, self.eps)  # (B, S, D)
+            parts = (F.linear(x * factor, weight) for factor, weight in zip(factors, weights, strict=True))
+            sums = [total + part for total, part in zip(sums, parts, strict=True)]  # (B, S, out)
+        return AV(*(total.to(dtype) for total in sums))
 
 
 class ConnectorBlock(nn.Module):

@@ -102,7 +102,7 @@ class Transformer(nn.Module):
     @property
     def dtype(self) -> torch.dtype:
         """The dtype that activations have."""
-        return self.patchify_proj.weight.dtype
+        return self.patchify_proj.bias.dtype  # the weight may be stored as float8
 
     def connect_text(self, features: AV[Tensor], num_tokens: Tensor | None = None) -> AV[Tensor]:
         """Features of TextProjection (B, S, D) -> contexts (B, text_length, D); see EmbeddingsConnector."""
@@ -126,7 +126,7 @@ class Transformer(nn.Module):
         theta = self.config.positional_embedding_theta
         cross_heads = (self.config.audio_num_attention_heads, self.config.audio_attention_head_dim)
         cross_max = max(self.config.positional_embedding_max_pos[0], self.config.audio_positional_embedding_max_pos[0])
-        like = self.patchify_proj.weight
+        like = self.patchify_proj.bias
         own = rope_tables(middle, max_pos, heads, theta).to(like)
         return StreamRope(own, rope_tables(middle[:, :1], (cross_max,), cross_heads, theta).to(like))
 

@@ -1,40 +1,17 @@
 """Tiny networks with every weight random, and their twins in diffusers."""
 
-import re
-
 import pytest
 import torch
 
 from ltx_live.model.config import TransformerConfig
 from ltx_live.model.latents import VideoGeometry, audio_positions, video_positions
-
-# checkpoint name -> diffusers name (reference/model.md 1.8)
-DIFFUSERS_RENAMES = [
-    (r"^audio_patchify_proj\.", "audio_proj_in."),
-    (r"^patchify_proj\.", "proj_in."),
-    (r"^adaln_single\.", "time_embed."),
-    (r"^audio_adaln_single\.", "audio_time_embed."),
-    (r"^prompt_adaln_single\.", "prompt_adaln."),
-    (r"^audio_prompt_adaln_single\.", "audio_prompt_adaln."),
-    (r"^av_ca_(video|audio)_scale_shift_adaln_single\.", r"av_cross_attn_\1_scale_shift."),
-    (r"^av_ca_a2v_gate_adaln_single\.", "av_cross_attn_video_a2v_gate."),
-    (r"^av_ca_v2a_gate_adaln_single\.", "av_cross_attn_audio_v2a_gate."),
-    (r"scale_shift_table_a2v_ca_(video|audio)$", r"\1_a2v_cross_attn_scale_shift_table"),
-    (r"\.([qk])_norm\.", r".norm_\1."),
-    (r"^(video|audio)_embeddings_connector\.", r"\1_connector."),
-    (r"\.transformer_1d_blocks\.", ".transformer_blocks."),
-    (r"^(video|audio)_aggregate_embed\.", r"\1_text_proj_in."),
-]
+from ltx_live.weights.diffusers_layout import own_names
 
 
-def _to_diffusers(state_dict: dict) -> dict:
-    """Rename a state dict from the checkpoint's names to those of diffusers."""
-    renamed = {}
-    for name, tensor in state_dict.items():
-        for pattern, replacement in DIFFUSERS_RENAMES:
-            name = re.sub(pattern, replacement, name)
-        renamed[name] = tensor
-    return renamed
+def _by_their_names(component: str, twin: torch.nn.Module, ours: dict) -> dict:
+    names = own_names(component, twin.state_dict())
+    assert sorted(names.values()) == sorted(ours)
+    return {theirs: ours[own] for theirs, own in names.items()}
 
 
 def _randomise(module: torch.nn.Module, seed: int) -> torch.nn.Module:
@@ -62,9 +39,9 @@ def one_thread():
 
 
 @pytest.fixture(scope="session")
-def to_diffusers():
-    """The function (state dict with checkpoint names) -> state dict with diffusers names."""
-    return _to_diffusers
+def by_their_names():
+    """The function (diffusers' component, its module, our state dict) -> the state dict for that module."""
+    return _by_their_names
 
 
 @pytest.fixture(scope="session")

@@ -5,27 +5,12 @@ import torch
 from diffusers import AutoencoderKLLTX2Audio
 
 from ltx_live.model.audio_vae import AudioDecoder, AudioEncoder, AudioVAE
+from ltx_live.weights.known import AUDIO_VAE
 
 
 def section(**changes) -> dict:
-    """The published `audio_vae` section of LTX-2.3 (deepbeepmeep/Wan2GP models/ltx2/configs/ltx2_22b_config.json)."""
-    ddconfig = {
-        "attn_resolutions": [],
-        "causality_axis": "height",
-        "ch": 128,
-        "ch_mult": [1, 2, 4],
-        "double_z": True,
-        "dropout": 0.0,
-        "in_channels": 2,
-        "mel_bins": 64,
-        "mid_block_add_attention": False,
-        "norm_type": "pixel",
-        "num_res_blocks": 2,
-        "out_ch": 2,
-        "resolution": 256,
-        "z_channels": 8,
-    }
-    return {"model": {"params": {"ddconfig": ddconfig | changes, "sampling_rate": 16000}}}
+    """The published `audio_vae` section of LTX-2.3, its sizes changed."""
+    return {"model": {"params": {"ddconfig": AUDIO_VAE["model"]["params"]["ddconfig"] | changes}}}
 
 
 def randomize(module: torch.nn.Module) -> torch.nn.Module:
@@ -52,11 +37,9 @@ def tiny() -> AudioVAE:
 
 
 @torch.inference_mode()
-def test_both_ways_equal_diffusers(tiny):
+def test_both_ways_equal_diffusers(tiny, by_their_names):
     other = AutoencoderKLLTX2Audio(base_channels=32, latent_channels=2, norm_type="pixel", causality_axis="height")
-    names = {"mean-of-means": "latents_mean", "std-of-means": "latents_std"}
-    state = {names.get(k.removeprefix("per_channel_statistics."), k): v for k, v in tiny.state_dict().items()}
-    other.load_state_dict(state, strict=True)
+    other.load_state_dict(by_their_names("audio_vae", other, tiny.state_dict()), strict=True)
     mel = random(1, 2, 41, 64)  # (B, stereo, T_mel, M)
     assert error(tiny.encoder(mel), other.encode(mel).latent_dist.mode()) <= 1e-5
     latents = random(1, 2, 7, 16)  # (B, z, T, M / 4)

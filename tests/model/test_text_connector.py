@@ -26,7 +26,7 @@ def hidden_states(tiny_config):
     return torch.randn(1, NUM_TOKENS, tiny_config.caption_channels, NUM_STATES, generator=generator) * 7
 
 
-def diffusers_twin(config, tensors):
+def diffusers_twin(config):
     from diffusers.pipelines.ltx2.connectors import LTX2TextConnectors
 
     model = LTX2TextConnectors(
@@ -49,14 +49,14 @@ def diffusers_twin(config, tensors):
         audio_hidden_dim=config.audio_cross_attention_dim,
         proj_bias=True,
     )
-    model.load_state_dict(tensors, strict=True)
     return model.eval()
 
 
 @torch.no_grad()
-def test_unpadded_run_equals_padded_diffusers(tiny_config, projection, transformer, hidden_states, to_diffusers):
+def test_unpadded_run_equals_padded_diffusers(tiny_config, projection, transformer, hidden_states, by_their_names):
     connectors = {name: t for name, t in transformer.state_dict().items() if "embeddings_connector" in name}
-    twin = diffusers_twin(tiny_config, to_diffusers(connectors | projection.state_dict()))
+    twin = diffusers_twin(tiny_config)
+    twin.load_state_dict(by_their_names("connectors", twin, connectors | projection.state_dict()), strict=True)
     num_padding = tiny_config.text_length - NUM_TOKENS
     padding = torch.randn(1, num_padding, *hidden_states.shape[2:])
     mask = torch.tensor([[0] * num_padding + [1] * NUM_TOKENS])

@@ -27,7 +27,7 @@ def transformer(tiny_config, randomise):
 
 
 @pytest.fixture(scope="module")
-def twin(transformer, to_diffusers):
+def twin(transformer, by_their_names):
     """The same weights in diffusers."""
     from diffusers import LTX2VideoTransformer3DModel
 
@@ -55,7 +55,7 @@ def twin(transformer, to_diffusers):
         perturbed_attn=True,
     )
     ours = {name: tensor for name, tensor in transformer.state_dict().items() if "embeddings_connector" not in name}
-    model.load_state_dict(to_diffusers(ours), strict=True)
+    model.load_state_dict(by_their_names("transformer", model, ours), strict=True)
     return model.eval()
 
 

@@ -1,12 +1,11 @@
 """Video autoencoder: parity with diffusers, causality, geometry, tensor names and counts of the 22B checkpoint."""
 
-import re
-
 import pytest
 import torch
 from diffusers import AutoencoderKLLTX2Video
 
 from ltx_live.model.video_vae import VideoDecoder, VideoEncoder, VideoVAE, depth_to_space, space_to_depth
+from ltx_live.weights.known import VIDEO_VAE
 
 
 def res(num_layers: int) -> list:
@@ -14,42 +13,8 @@ def res(num_layers: int) -> list:
 
 
 def section(**changes) -> dict:
-    """The published `vae` section of LTX-2.3 (deepbeepmeep/Wan2GP models/ltx2/configs/ltx2_22b_config.json)."""
-    return {
-        "causal_decoder": False,
-        "decoder_base_channels": 128,
-        "decoder_blocks": [
-            res(4),
-            ["compress_space", {"multiplier": 2}],
-            res(6),
-            ["compress_time", {"multiplier": 2}],
-            res(4),
-            ["compress_all", {"multiplier": 1}],
-            res(2),
-            ["compress_all", {"multiplier": 2}],
-            res(2),
-        ],
-        "encoder_base_channels": 128,
-        "encoder_blocks": [
-            res(4),
-            ["compress_space_res", {"multiplier": 2}],
-            res(6),
-            ["compress_time_res", {"multiplier": 2}],
-            res(4),
-            ["compress_all_res", {"multiplier": 2}],
-            res(2),
-            ["compress_all_res", {"multiplier": 1}],
-            res(2),
-        ],
-        "in_channels": 3,
-        "latent_channels": 128,
-        "latent_log_var": "uniform",
-        "norm_layer": "pixel_norm",
-        "out_channels": 3,
-        "patch_size": 4,
-        "spatial_padding_mode": "zeros",
-        "timestep_conditioning": False,
-    } | changes
+    """The published `vae` section of LTX-2.3, changed."""
+    return VIDEO_VAE | changes
 
 
 TINY = section(latent_channels=16, encoder_base_channels=16, decoder_base_channels=16)
@@ -64,25 +29,8 @@ def randomize(module: torch.nn.Module) -> torch.nn.Module:
     return module.eval()
 
 
-def diffusers_key(key: str) -> str:
-    """Rename of one tensor (reference/model.md 3.4)."""
-    match = re.match(r"(encoder|decoder)\.(?:down|up)_blocks\.(\d)\.(.*)", key)
-    if match:
-        side, index, rest = match[1], int(match[2]), match[3]
-        if index == (8 if side == "encoder" else 0):
-            block = "mid_block"
-        elif side == "encoder":
-            block = f"down_blocks.{index // 2}" + (".downsamplers.0" if index % 2 else "")
-        else:
-            block = f"up_blocks.{(index - 1) // 2}" + (".upsamplers.0" if index % 2 else "")
-        key = f"{side}.{block}.{rest.replace('res_blocks', 'resnets')}"
-    return key.replace("per_channel_statistics.mean-of-means", "latents_mean").replace(
-        "per_channel_statistics.std-of-means", "latents_std"
-    )
-
-
-def reference(vae: VideoVAE, decoder_padding: str) -> AutoencoderKLLTX2Video:
-    model = AutoencoderKLLTX2Video(
+def reference(decoder_padding: str) -> AutoencoderKLLTX2Video:
+    return AutoencoderKLLTX2Video(
         latent_channels=16,
         block_out_channels=(32, 64, 128, 128),
         decoder_block_out_channels=(32, 64, 64, 128),
@@ -98,9 +46,7 @@ def reference(vae: VideoVAE, decoder_padding: str) -> AutoencoderKLLTX2Video:
         decoder_causal=False,
         encoder_spatial_padding_mode="zeros",
         decoder_spatial_padding_mode=decoder_padding,
-    )
-    model.load_state_dict({diffusers_key(k): v for k, v in vae.state_dict().items()}, strict=True)
-    return model.eval()
+    ).eval()
 
 
 @pytest.fixture(autouse=True)
@@ -125,9 +71,10 @@ def frames() -> torch.Tensor:
 
 @torch.inference_mode()
 @pytest.mark.parametrize("padding", ["zeros", "reflect"])
-def test_both_ways_equal_diffusers(frames, padding):
+def test_both_ways_equal_diffusers(frames, padding, by_their_names):
     vae = randomize(VideoVAE.from_config(TINY | {"decoder_spatial_padding_mode": padding}))
-    other = reference(vae, padding)
+    other = reference(padding)
+    other.load_state_dict(by_their_names("vae", other, vae.state_dict()), strict=True)
     assert error(vae.encoder(frames), other.encode(frames).latent_dist.mode()) <= 1e-5
     latents = torch.randn(1, 16, 3, 3, 2, generator=torch.Generator().manual_seed(2))
     assert error(vae.decoder(latents), other.decode(latents).sample) <= 1e-5

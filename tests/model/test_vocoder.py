@@ -1,7 +1,6 @@
 """Vocoder and bandwidth extension: parity with diffusers, activation by definition, names, counts."""
 
 import copy
-import re
 
 import pytest
 import torch
@@ -11,37 +10,15 @@ from diffusers.pipelines.ltx2.vocoder import LTX2VocoderWithBWE
 from ltx_live.model.bandwidth import MelSTFT, VocoderWithBWE, upsample_sinc
 from ltx_live.model.mel import MelConfig
 from ltx_live.model.vocoder import Activation, Vocoder
-
-AMP = {
-    "activation": "snakebeta",
-    "resblock": "AMP1",
-    "stereo": True,
-    "use_bias_at_final": False,
-    "use_tanh_at_final": False,
-}
-BLOCKS = {"resblock_kernel_sizes": [3, 7, 11], "resblock_dilation_sizes": [[1, 3, 5]] * 3}
+from ltx_live.weights.known import VOCODER
 
 
-def section(core_width: int = 1536, bwe_width: int = 512, blocks: dict = BLOCKS) -> dict:
-    """The published `vocoder` section of LTX-2.3 (deepbeepmeep/Wan2GP models/ltx2/configs/ltx2_22b_config.json)."""
-    core = {
-        "upsample_initial_channel": core_width,
-        "upsample_kernel_sizes": [11, 4, 4, 4, 4, 4],
-        "upsample_rates": [5, 2, 2, 2, 2, 2],
+def section(core_width: int = 1536, bwe_width: int = 512, blocks: dict | None = None) -> dict:
+    """The published `vocoder` section of LTX-2.3 with other widths or residual blocks."""
+    widths = {"vocoder": core_width, "bwe": bwe_width}
+    return {
+        part: VOCODER[part] | (blocks or {}) | {"upsample_initial_channel": width} for part, width in widths.items()
     }
-    bwe = {
-        "apply_final_activation": False,
-        "hop_length": 80,
-        "input_sampling_rate": 16000,
-        "n_fft": 512,
-        "num_mels": 64,
-        "output_sampling_rate": 48000,
-        "upsample_initial_channel": bwe_width,
-        "upsample_kernel_sizes": [12, 11, 4, 4, 4],
-        "upsample_rates": [6, 5, 2, 2, 2],
-        "win_size": 512,
-    }
-    return {"vocoder": AMP | blocks | core, "bwe": AMP | blocks | bwe}
 
 
 SMALL = {"resblock_kernel_sizes": [3], "resblock_dilation_sizes": [[1, 3]]}
@@ -57,21 +34,6 @@ def randomize(module: torch.nn.Module) -> torch.nn.Module:
     return module.eval()
 
 
-def diffusers_key(key: str) -> str:
-    """Rename of one tensor (reference/model.md 4.3)."""
-    key = re.sub(r"\b(conv_pre|conv_post|act_post|ups|resblocks)\b", lambda m: RENAMES[m[1]], key)
-    return key.replace("downsample.lowpass", "downsample")
-
-
-RENAMES = {
-    "conv_pre": "conv_in",
-    "conv_post": "conv_out",
-    "act_post": "act_out",
-    "ups": "upsamplers",
-    "resblocks": "resnets",
-}
-
-
 def error(got: torch.Tensor, want: torch.Tensor) -> float:
     assert got.shape == want.shape
     return float((got - want).norm() / want.norm())
@@ -82,11 +44,11 @@ def random(*shape: int) -> torch.Tensor:
 
 
 @torch.inference_mode()
-def test_core_and_extension_equal_diffusers():
+def test_core_and_extension_equal_diffusers(by_their_names):
     ours = randomize(VocoderWithBWE.from_config(section(128, 64)))
     other = LTX2VocoderWithBWE(hidden_channels=128, bwe_hidden_channels=64).eval()
     own_filters = {k: v for k, v in other.state_dict().items() if k.endswith("filter")}
-    state = {diffusers_key(k): v for k, v in ours.state_dict().items()}
+    state = by_their_names("vocoder", other, ours.state_dict())
     assert all(torch.allclose(state[k], v, atol=1e-7) for k, v in own_filters.items())  # computed alike
     other.load_state_dict(state, strict=True)
     mel = random(1, 2, 9, 64) - 3  # (B, stereo, T, M)
