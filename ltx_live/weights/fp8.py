@@ -24,8 +24,9 @@ but dequantised at every call (exact, small), or dequantised once at load (exact
 
 def quantise(weight: Tensor) -> tuple[Tensor, Tensor]:
     """Weight of any shape -> (float8 of that shape, float32 scale of shape ()), the scale being amax / 448."""
-    scale = (weight.float().abs().amax() / FLOAT8_MAX).clamp(min=SMALLEST_SCALE)
-    return (weight.float() / scale).clamp(-FLOAT8_MAX, FLOAT8_MAX).to(FLOAT8), scale
+    weight = weight.float()
+    scale = (weight.abs().amax() / FLOAT8_MAX).clamp_(min=SMALLEST_SCALE)
+    return (weight / scale).clamp_(-FLOAT8_MAX, FLOAT8_MAX).to(FLOAT8), scale
 
 
 def dequantise(weight: Tensor, scale: Tensor, dtype: torch.dtype) -> Tensor:
@@ -36,14 +37,15 @@ def dequantise(weight: Tensor, scale: Tensor, dtype: torch.dtype) -> Tensor:
 def scaled_matmul(x: Tensor, layer: "FP8Linear") -> Tensor:
     """x (N, in) bfloat16 -> (N, out), x rounded to float8 too: with the layer's input_scale, else a scale per row."""
     if layer.input_scale is None:
-        amax = x.abs().amax(dim=-1, keepdim=True).float()  # (N, 1)
-        input_scale = (amax / FLOAT8_MAX).clamp(min=SMALLEST_SCALE)
+        amax = torch.linalg.vector_norm(x, float("inf"), dim=-1, keepdim=True).float()  # (N, 1)
+        input_scale = (amax / FLOAT8_MAX).clamp_(min=SMALLEST_SCALE)
         weight_scale = layer.weight_scale.expand(1, layer.out_features).contiguous()  # the row-wise kernel's form
+        scaled = x.float().div_(input_scale)
     else:
         input_scale, weight_scale = layer.input_scale, layer.weight_scale
-    x8 = (x.float() / input_scale).clamp(-FLOAT8_MAX, FLOAT8_MAX).to(FLOAT8)
+        scaled = x.float().div_(input_scale).clamp_(-FLOAT8_MAX, FLOAT8_MAX)
     return torch._scaled_mm(
-        x8,
+        scaled.to(FLOAT8),
         layer.weight.t(),
         scale_a=input_scale,
         scale_b=weight_scale,

@@ -1,7 +1,10 @@
 """Networks -> checkpoint files, in the layout that `checkpoint` loads."""
 
 import json
+import math
 import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,8 @@ from torch import Tensor, nn
 
 from ltx_live.weights.checkpoint import is_always_float32
 from ltx_live.weights.fp8 import FLOAT8, quantise
+from ltx_live.weights.headers import DTYPES
+from ltx_live.weights.transfer import as_bytes
 
 
 def network_tensors(network: nn.Module, prefix: str, fp8: bool = False) -> dict[str, Tensor]:
@@ -46,4 +51,45 @@ def save_network(path: Path, tensors: dict[str, Tensor], config: dict[str, Any],
     contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
     unfinished = path.with_name(path.name + ".part")
     save_file(contiguous, unfinished, metadata={"format": "pt", **metadata, "config": json.dumps(config)})
+    os.replace(unfinished, path)
+
+
+@dataclass(frozen=True)
+class Promise:
+    """A tensor of a file to be written: `make` is called when its turn has come, and must give what is promised."""
+
+    name: str
+    dtype: torch.dtype
+    shape: tuple[int, ...]
+    make: Callable[[], Tensor]
+
+    @property
+    def num_bytes(self) -> int:
+        return math.prod(self.shape) * self.dtype.itemsize
+
+
+def save_promises(path: Path, promises: Iterable[Promise], metadata: dict[str, str]) -> None:
+    """Write a safetensors file one tensor after the other; safetensors' own writer needs all of them in memory.
+
+    Format: length of the header, the header as JSON, the data without gaps (huggingface/safetensors README.md). The
+    file appears whole or not at all.
+    """
+    promises = sorted(promises, key=lambda promise: (-promise.dtype.itemsize, promise.name))  # so all are aligned
+    names = {dtype: name for name, dtype in DTYPES.items()}
+    header: dict[str, Any] = {"__metadata__": {"format": "pt", **metadata}}
+    end = 0
+    for promise in promises:
+        start, end = end, end + promise.num_bytes
+        about = {"dtype": names[promise.dtype], "shape": list(promise.shape), "data_offsets": [start, end]}
+        header[promise.name] = about
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    unfinished = path.with_name(path.name + ".part")
+    with unfinished.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for promise in promises:
+            tensor = promise.make().detach().cpu().contiguous()
+            if (tensor.dtype, tuple(tensor.shape)) != (promise.dtype, promise.shape):
+                raise ValueError(f"{promise.name}: {tensor.dtype} {tuple(tensor.shape)} is not what was promised")
+            file.write(as_bytes(tensor).numpy())
     os.replace(unfinished, path)

@@ -8,10 +8,12 @@ from safetensors.torch import save_file
 
 from ltx_live.chunk import ChunkRequest
 from ltx_live.engine.ltx import load
+from ltx_live.engine.settings import LtxSettings
 from ltx_live.params import GenerationParams
 from ltx_live.pocket import configs
 from ltx_live.pocket.train import audio_vae, export, text, transformer, video_vae, vocoder
-from ltx_live.weights.checkpoint import find_split_files, read_config, read_metadata
+from ltx_live.weights.files import find_model
+from ltx_live.weights.headers import read_bundle
 
 
 @pytest.fixture(scope="module")
@@ -42,18 +44,18 @@ def exported(source, tmp_path_factory):
 
 def test_the_checkpoint_is_complete_small_and_says_where_it_comes_from(exported):
     target, damage = exported
-    files = find_split_files(target)
+    files = find_model(target)
     assert len(list(target.iterdir())) == 5
     assert sum(path.stat().st_size for path in target.iterdir()) <= 26_000_000
     for path in target.iterdir():
-        about = read_metadata(path)
+        about = read_bundle(path).metadata
         assert about["seed"] == "7" and about["licence"] == "Apache-2.0" and about["training_commit"]
-    assert read_config(files.text_encoder)["text_encoder"] == configs.TEXT_ENCODER
+    assert files.name == "pocket" and files.text_encoder.config == configs.TEXT_ENCODER
     assert 0 < damage["video_damage"] < 0.1 and 0 < damage["audio_damage"] < 0.1
 
 
 def test_the_engine_plays_it(exported):
-    engine = load(lambda text: None, exported[0], 96, 64, "cpu")
+    engine = load(lambda text: None, LtxSettings(exported[0], 96, 64, device="cpu"))
     params = GenerationParams(prompt="a slow blue tunnel with drums", num_steps=1, schedule="linear")
     *_, chunk = engine.generate(ChunkRequest(0, params, 1, 0, 9))
     assert engine.info.name == "pocket" and chunk.frames.shape == (9, 64, 96, 3) and chunk.audio.shape == (18000, 2)

@@ -8,8 +8,10 @@ import torch
 from torch import nn
 
 from ltx_live.errors import CheckpointError
-from ltx_live.weights.checkpoint import Storage, build_on_meta, load_network, load_transformer, read_config
+from ltx_live.weights.checkpoint import Storage, build_on_meta, load_network, load_transformer
 from ltx_live.weights.fp8 import FLOAT8, FP8Linear, dequantise, quantise, scaled_matmul
+from ltx_live.weights.headers import read_bundle
+from ltx_live.weights.parts import parts_of
 from ltx_live.weights.save import network_tensors, save_network
 
 
@@ -130,17 +132,18 @@ def test_a_float8_embedding_is_dequantised():
 
 
 def test_the_fp8_layout_loads_to_nearly_the_same_network(tiny, tmp_path):
-    config = read_config(tiny.folder / "1.safetensors")
+    config = {"transformer": tiny.networks["transformer"].config.to_metadata()}
     saved = tiny.networks["transformer"]
     path = tmp_path / "fp8.safetensors"
     save_network(path, network_tensors(saved, "model.diffusion_model.", fp8=True), config, {})
     original = saved.state_dict()
-    plain = load_transformer(path, Storage(dtype=torch.float32)).state_dict()
+    (found,) = parts_of(read_bundle(path))
+    plain = load_transformer(found.source, Storage(dtype=torch.float32)).state_dict()
     assert plain.keys() == original.keys()
     for name in original:
         linear = name.endswith(".weight") and original[name].ndim == 2
         assert error(plain[name], original[name]) <= (0.04 if linear else 0.0), name
-    stored = load_transformer(path, Storage(dtype=torch.float32, fp8="storage"))
+    stored = load_transformer(found.source, Storage(dtype=torch.float32, fp8="storage"))
     num_linear = sum(isinstance(module, nn.Linear) for module in saved.modules())
     assert sum(isinstance(module, FP8Linear) for module in stored.modules()) == num_linear
     features = torch.randn(1, 3, 32)
@@ -157,3 +160,30 @@ def test_saving_what_was_loaded_as_float8_changes_nothing(tiny):
     again = network_tensors(network, "", fp8=True)
     assert again.keys() == first.keys()
     assert all(torch.equal(again[name].float(), first[name].float()) for name in first)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU")
+@pytest.mark.parametrize("static", [False, True])
+@pytest.mark.parametrize(("num_out", "num_in"), [(4096, 4096), (16384, 4096), (4096, 16384), (2048, 4096), (32, 4096)])
+def test_a_gpu_multiplies_float8_within_its_rounding(num_out, num_in, static):
+    """Against float64: with the rounded input only the sum and the result round; with the exact one the input too."""
+    torch.manual_seed(0)
+    weight, scale = quantise(torch.randn(num_out, num_in, device="cuda") * num_in**-0.5)
+    x = (
+        torch.randn(77, num_in, device="cuda").bfloat16()
+        * torch.linspace(0.1, 3, 77, device="cuda").bfloat16()[:, None]
+    )
+    layer = FP8Linear(nn.Linear(num_in, num_out, device="cuda"), has_input_scale=static, matmul=True)
+    layer.weight.data, layer.weight_scale = weight, scale
+    layer.bias = nn.Parameter(torch.randn(num_out, device="cuda").bfloat16())
+    row_scale = x.double().abs().amax(1, keepdim=True) / 448
+    if static:
+        layer.input_scale = (x.float().abs().max() / 448).clone()
+        row_scale = layer.input_scale.double()
+    got = layer(x)
+    assert got.dtype == torch.bfloat16
+    exact = x.double() @ (weight.double() * scale.double()).T + layer.bias.double()
+    rounded = (x.double() / row_scale).float().to(FLOAT8).double() * row_scale
+    same_input = rounded @ (weight.double() * scale.double()).T + layer.bias.double()
+    assert float((got.double() - same_input).norm() / same_input.norm()) < 6e-3
+    assert float((got.double() - exact).norm() / exact.norm()) < (0.04 if static else 0.03)

@@ -7,8 +7,8 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from ltx_live.weights.checkpoint import read_metadata
 from ltx_live.weights.fp8 import FLOAT8
+from ltx_live.weights.headers import read_bundle
 from ltx_live.weights.save import network_tensors, save_network
 
 
@@ -43,7 +43,7 @@ def test_a_file_has_its_tensors_and_all_metadata(tmp_path):
     save_network(path, tensors, {"vae": {"latent_channels": 8}}, {"commit": "abc", "seed": "1"})
     loaded = load_file(path)
     assert all(torch.equal(loaded[name], tensors[name]) for name in tensors)
-    metadata = read_metadata(path)
+    metadata = read_bundle(path).metadata
     assert json.loads(metadata["config"]) == {"vae": {"latent_channels": 8}}
     assert metadata["commit"] == "abc" and metadata["seed"] == "1"
 

@@ -1,47 +1,50 @@
-"""Gemma with its own tokenizer, loaded from a split file, against Gemma constructed the ordinary way."""
+"""Gemma with its own tokenizer, loaded from a file, against Gemma constructed the ordinary way."""
 
-import shutil
+from dataclasses import replace
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from transformers import Gemma3TextModel
 
 from ltx_live.errors import CheckpointError
 from ltx_live.model.config import TransformerConfig
-from ltx_live.weights.checkpoint import (
-    Storage,
-    load_text_projection,
-    load_transformer,
-    read_config,
-    read_metadata,
-)
+from ltx_live.weights.checkpoint import Storage, load_text_projection, load_transformer
+from ltx_live.weights.files import find_model
 from ltx_live.weights.fp8 import FP8Linear
-from ltx_live.weights.save import network_tensors, save_network, tokenizer_tensor
-from ltx_live.weights.text_encoder import GEMMA_3_12B, gemma_config, load_text_encoder
+from ltx_live.weights.known import GEMMA_3_12B
+from ltx_live.weights.text_encoder import gemma_config, load_text_encoder
 
 FLOAT32 = Storage(dtype=torch.float32)
 PROMPT = "a slow blue tunnel with drums and red waves"
+GOOGLES_KEYS = ("hidden_size", "intermediate_size", "num_attention_heads", "num_hidden_layers", "num_key_value_heads")
+GOOGLES_KEYS += ("rope_scaling", "sliding_window")
 SWAPPED = ("a red blue with", "a blue red with")
 
 
 @pytest.fixture(scope="module")
-def encoder(tiny):
-    return load_text_encoder(tiny.folder / "3.safetensors", 64, FLOAT32)
+def files(tiny):
+    return find_model(tiny.folder)
+
+
+@pytest.fixture(scope="module")
+def encoder(files):
+    return load_text_encoder(files.text_encoder, files.tokenizer, 64, FLOAT32)
 
 
 @pytest.fixture
-def changed(tiny, tmp_path):
-    """A function that writes the text encoder's file with `change` applied to its tensors."""
+def load_changed(tiny, layouts, tmp_path):
+    """Function (change of the tensors, configuration) -> the text encoder loaded from such a file."""
 
-    def write(change, metadata=None):
+    def load(change, config=None):
         path = tmp_path / "changed.safetensors"
         tensors = load_file(tiny.folder / "3.safetensors")
         change(tensors)
-        save_file(tensors, path, read_metadata(tiny.folder / "3.safetensors") if metadata is None else metadata)
-        return path
+        layouts.save(path, tensors, {"text_encoder": config or layouts.GEMMA})
+        found = find_model(tiny.folder, path)
+        return load_text_encoder(found.text_encoder, found.tokenizer, 64, FLOAT32)
 
-    return write
+    return load
 
 
 def reference_states(gemma: Gemma3TextModel, ids: list[int]) -> torch.Tensor:
@@ -68,12 +71,11 @@ def test_first_state_is_the_scaled_embedding_and_the_last_is_normed(tiny, encode
     assert (hidden[..., -2].square().mean(dim=1) - 1).abs().min() > 0.01  # the others are raw
 
 
-def test_swapping_two_words_changes_the_last_state_and_the_context(tiny, encoder):
+def test_swapping_two_words_changes_the_last_state_and_the_context(files, encoder):
     """Without rotary frequencies (zeros in daydreamlive/scope-ltx-2) Gemma would not know the order of words."""
-    path = tiny.folder / "1.safetensors"
-    transformer = load_transformer(path, FLOAT32)
-    config = TransformerConfig.from_metadata(read_config(path)["transformer"])
-    projection = load_text_projection(tiny.folder / "2.safetensors", config, FLOAT32)
+    transformer = load_transformer(files.transformer, FLOAT32)
+    config = TransformerConfig.from_metadata(files.transformer.config)
+    projection = load_text_projection(files.text_projection, config, FLOAT32)
     assert_same_tokens_in_another_order(*(encoder.tokens(prompt) for prompt in SWAPPED))
     first, second = (encoder.encode(prompt) for prompt in SWAPPED)
     assert torch.equal(first[-1, :, 0], second[-1, :, 0])  # the same last token ...
@@ -114,19 +116,19 @@ def test_rotary_frequencies_are_those_of_both_kinds_of_layers(tiny, encoder):
     assert torch.allclose(buffers["full_attention_inv_freq"], 1e6**-exponent / 8)
 
 
-def test_rotary_frequencies_stay_float32_in_a_bfloat16_model(tiny):
-    encoder = load_text_encoder(tiny.folder / "3.safetensors", 64)
+def test_rotary_frequencies_stay_float32_in_a_bfloat16_model(files):
+    encoder = load_text_encoder(files.text_encoder, files.tokenizer, 64)
     assert encoder.encode(PROMPT).dtype == torch.bfloat16
     assert {buffer.dtype for buffer in encoder.gemma.rotary_emb.buffers()} == {torch.float32}
 
 
-def test_tokens_begin_with_bos_are_stripped_cut_and_never_ended(tiny, encoder):
+def test_tokens_begin_with_bos_are_stripped_cut_and_never_ended(files, encoder):
     ids = encoder.tokens(f"  {PROMPT}\n")
     assert ids == encoder.tokens(PROMPT)
     assert ids[0] == 2 and 1 not in ids and 0 not in ids
     assert encoder.tokenizer.decode(ids[1:]) == PROMPT
     assert encoder.tokens("") == [2] and encoder.encode("").shape == (1, 64, 8)
-    short = load_text_encoder(tiny.folder / "3.safetensors", 5, FLOAT32)
+    short = load_text_encoder(files.text_encoder, files.tokenizer, 5, FLOAT32)
     assert short.tokens(PROMPT) == ids[:5]
 
 
@@ -135,19 +137,11 @@ def test_the_tokenizer_keeps_its_bytes(tiny):
     assert bytes(stored.tolist()) == tiny.model_proto
 
 
-def test_vision_tensors_are_skipped(changed, encoder):
-    more = {"vision_model.embeddings.weight": torch.zeros(2), "multi_modal_projector.weight": torch.zeros(2)}
-    loaded = load_text_encoder(changed(lambda tensors: tensors.update(more)), 64, FLOAT32)
-    assert torch.equal(loaded.encode(PROMPT), encoder.encode(PROMPT))
-
-
 @pytest.mark.parametrize("fp8", ["dequantised", "storage"])
-def test_the_fp8_layout_gives_nearly_the_same_states(tiny, tmp_path, encoder, fp8):
-    path = tmp_path / "fp8.safetensors"
-    tensors = network_tensors(tiny.networks["text_encoder"], "model.", fp8=True)
-    tensors["spiece_model"] = tokenizer_tensor(tiny.model_proto)
-    save_network(path, tensors, read_config(tiny.folder / "3.safetensors"), {})
-    loaded = load_text_encoder(path, 64, Storage(dtype=torch.float32, fp8=fp8))
+def test_the_fp8_layout_gives_nearly_the_same_states(tiny, layouts, tmp_path, encoder, fp8):
+    found = find_model(layouts.write_split(tmp_path, tiny, layouts.Quantisation()))
+    storage = Storage(dtype=torch.float32, fp8=fp8)
+    loaded = load_text_encoder(found.text_encoder, found.tokenizer, 64, storage)
     num_fp8 = sum(isinstance(module, FP8Linear) for module in loaded.gemma.modules())
     assert num_fp8 == (7 * 7 if fp8 == "storage" else 0)
     got, want = loaded.encode(PROMPT), encoder.encode(PROMPT)
@@ -164,40 +158,60 @@ def test_the_documented_12b_needs_no_configuration():
     assert full == list(range(5, 48, 6))
 
 
+@pytest.mark.parametrize("style", ["ours", "transformers 4", "transformers 5", "google's"])
+def test_every_style_of_configuration_gives_the_same_layers(layouts, style):
+    """Hugging Face's files may leave out what is Gemma 3's default; google/gemma-3-12b-it's does."""
+    ours = gemma_config(GEMMA_3_12B)
+    sections = {
+        "ours": GEMMA_3_12B,
+        "transformers 4": GEMMA_3_12B | {"model_type": "gemma3_text", "torch_dtype": "bfloat16", "use_cache": True},
+        "transformers 5": ours.to_dict() | {"use_cache": True, "dtype": "bfloat16"},
+        "google's": {key: GEMMA_3_12B[key] for key in GOOGLES_KEYS} | {"model_type": "gemma3_text"},
+    }
+    config = gemma_config(sections[style])
+    for key in ("rope_parameters", "layer_types", "vocab_size", "head_dim", "query_pre_attn_scalar", "rms_norm_eps"):
+        assert getattr(config, key) == getattr(ours, key), key
+    assert config.rope_parameters["full_attention"] == {"rope_type": "linear", "factor": 8.0, "rope_theta": 1e6}
+    assert config.rope_parameters["sliding_attention"] == {"rope_type": "default", "rope_theta": 1e4}
+    assert config.use_cache is False
+
+
 @pytest.mark.parametrize(
     "change, text",
     [
         (lambda t: t.pop("model.norm.weight"), r"1 tensor missing \(norm.weight\)"),
-        (lambda t: t.update({"model.layers.7.x": torch.zeros(1)}), r"1 tensor unknown \(layers.7.x\)"),
-        (lambda t: t.update({"lm_head.weight": torch.zeros(1)}), r"1 tensor unknown \(lm_head.weight\)"),
+        (lambda t: t.update({"model.layers.7.x": torch.zeros(1)}), "text encoder makes 576 values"),
+        (lambda t: t.update({"model.layers.6.x": torch.zeros(1)}), r"1 tensor unknown \(layers.6.x\)"),
+        (lambda t: t.update({"stranger.weight": torch.zeros(1)}), r"1 unknown tensor \(stranger.weight\)"),
         (lambda t: t.update({"model.norm.weight": torch.zeros(3)}), r"norm.weight is \(3,\), must be \(64,\)"),
-        (lambda t: t.pop("spiece_model"), "tensor spiece_model .* is missing"),
-        (lambda t: t.update({"spiece_model": t["spiece_model"][:200]}), "spiece_model"),
-        (lambda t: t.update({"spiece_model": torch.zeros(0, dtype=torch.uint8)}), "spiece_model"),
+        (lambda t: t.pop("spiece_model"), "no tokenizer"),
+        (lambda t: t.update({"spiece_model": t["spiece_model"][:200]}), "tensor spiece_model: not a SentencePiece"),
+        (lambda t: t.update({"spiece_model": torch.zeros(0, dtype=torch.uint8)}), "tensor spiece_model"),
     ],
 )
-def test_faults_are_named(changed, change, text):
+def test_faults_are_named(load_changed, change, text):
     with pytest.raises(CheckpointError, match=text):
-        load_text_encoder(changed(change), 64)
+        load_changed(change)
 
 
-def test_a_small_file_without_configuration_is_refused(changed):
-    with pytest.raises(CheckpointError, match="no 'config' in its metadata"):
-        load_text_encoder(changed(lambda tensors: None, metadata={}), 64)
+def test_a_damaged_tokenizer_file_is_named(files, tmp_path):
+    path = tmp_path / "tokenizer.model"
+    path.write_bytes(b"<html>")
+    with pytest.raises(CheckpointError, match="tokenizer.model: not a SentencePiece model"):
+        load_text_encoder(files.text_encoder, path, 64)
 
 
-def test_unknown_and_missing_keys_of_the_configuration_are_named(tiny):
+def test_unknown_and_missing_keys_of_the_configuration_are_named():
     section = dict(GEMMA_3_12B, heads=3)
     del section["head_dim"]
     with pytest.raises(ValueError, match="head_dim, heads"):
         gemma_config(section)
+    with pytest.raises(ValueError, match="text_config cannot be used .*hidden_size") as error:
+        gemma_config({"model_type": "gemma3_text", "hidden_size": "wide"})
+    assert "\n" not in str(error.value)
 
 
-def test_a_tokenizer_larger_than_the_vocabulary_is_refused(tiny, tmp_path):
-    config = read_config(tiny.folder / "3.safetensors")
-    config["text_encoder"]["vocab_size"] = 20
-    path = tmp_path / "a.safetensors"
-    shutil.copy(tiny.folder / "3.safetensors", path)
-    save_network(path, load_file(path), config, {})
+def test_a_tokenizer_larger_than_the_vocabulary_is_refused(files, layouts):
+    source = replace(files.text_encoder, config=layouts.GEMMA | {"vocab_size": 20})
     with pytest.raises(CheckpointError, match="do not belong together"):
-        load_text_encoder(path, 64)
+        load_text_encoder(source, files.tokenizer, 64)

@@ -18,7 +18,8 @@ from ltx_live.model.transformer import Modality, Transformer
 from ltx_live.pocket import configs, weights_folder
 from ltx_live.pocket.train import audio_vae, text, transformer, video_vae, vocoder
 from ltx_live.pocket.train.loop import Settings
-from ltx_live.weights.checkpoint import Storage, find_split_files, load_text_projection, load_transformer
+from ltx_live.weights.checkpoint import Storage, load_text_projection, load_transformer
+from ltx_live.weights.files import find_model
 from ltx_live.weights.fp8 import quantise
 from ltx_live.weights.save import network_tensors, save_network, tokenizer_tensor
 
@@ -85,7 +86,7 @@ def _float8_encoder(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor
 @torch.inference_mode()
 def velocity_damage(projection: TextProjection, network: Transformer, folder: Path) -> AV[float]:
     """Relative error of the velocities of the exported text projection and transformer, on random inputs."""
-    storage, files = Storage(dtype=torch.float32), find_split_files(folder)
+    storage, files = Storage(dtype=torch.float32), find_model(folder)
     exported = load_transformer(files.transformer, storage)
     exported_projection = load_text_projection(files.text_projection, exported.config, storage)
     wanted = _velocities(projection, network)
