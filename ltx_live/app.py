@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from ltx_live.config import Config
+from ltx_live.config import EMBEDDED, Config
 from ltx_live.control import bank
 from ltx_live.control.event import Event, Origin, Transaction
 from ltx_live.control.files import load_mappings
@@ -21,10 +21,10 @@ from ltx_live.control.mapping import Mapper
 from ltx_live.control.midi import MidiReceiver
 from ltx_live.control.osc import OscReceiver
 from ltx_live.control.registry import Registry
-from ltx_live.engine.process import EngineProcess
+from ltx_live.engine.process import Died, EngineProcess, Failed
 from ltx_live.engine.slots import Slots, num_slots
 from ltx_live.engines import engine_spec
-from ltx_live.errors import DeviceError
+from ltx_live.errors import DeviceError, EngineError
 from ltx_live.pocket.reading import BANK
 from ltx_live.session import Session
 from ltx_live.show import Parts, Show
@@ -39,6 +39,7 @@ log = logging.getLogger(__name__)
 WINDOW_RATE_HZ = 60.0
 HEADLESS_RATE_HZ = 100.0
 LONG_TICK_S = 0.05
+PEEK_S = 0.02
 
 
 def run(config: Config) -> int:
@@ -68,6 +69,8 @@ def assemble(config: Config, closing: contextlib.ExitStack) -> Show:
     slots = closing.enter_context(Slots.create(width, height, num_slots(registry.values["realtime_pacing_slack"])))
     engine = closing.enter_context(EngineProcess(engine_spec(config), slots))
     log.info("engine: process %s", engine.pid)
+    if config.model not in EMBEDDED:
+        _wait_for_plan(engine)
     window, composer = _open_window(config, events, registry) if not config.headless else (None, _offscreen())
     if window is not None:
         closing.callback(window.close)
@@ -90,6 +93,17 @@ def assemble(config: Config, closing: contextlib.ExitStack) -> Show:
     midi.start()
     log.info("OSC: listening on %s:%d", osc.host, osc.port)
     return show
+
+
+def _wait_for_plan(engine: EngineProcess) -> None:
+    """Wait until the engine has found the model's files and the memory for them; EngineError where it has not.
+
+    So that a show that cannot be played opens no window. Loading, which takes longer, goes on behind the title card.
+    """
+    while (message := engine.peek()) is None:
+        time.sleep(PEEK_S)
+    if isinstance(message, Failed | Died):
+        raise EngineError(message.text)
 
 
 def initial_values(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,9 @@ from ltx_live import params
 from ltx_live.errors import ConfigError
 
 OSC_PORT = 9130
+EMBEDDED = ("pocket", "testcard")
+"""Models that are always there and load within seconds."""
+
 HOME_FOLDERS = ("models", "loras", "media", "recordings", "shows")
 
 
@@ -21,7 +24,9 @@ HOME_FOLDERS = ("models", "loras", "media", "recordings", "shows")
 class Config:
     """How the show runs. `values` are initial live values by name, already coerced.
 
-    `model` is `pocket`, `testcard` or a path; `osc` is (host, port); `midi` and `audio` are name patterns, "" = choose,
+    `model` is `pocket`, `testcard`, the name of a downloaded set or a path; `text_encoder` is a file or folder for that
+    part alone; `memory` and `max_vram_gb` as in `ltx_live.weights.memory`; `loras` are (file, strength), played
+    by their place as `lora/N`; `osc` is (host, port); `midi` and `audio` are name patterns, "" = choose,
     "none" = off; `screen` counts from 1; `window_px` is the window's size while it is not fullscreen; `duration_s`
     None = until quit.
     """
@@ -29,6 +34,10 @@ class Config:
     model: str = "pocket"
     home: Path = field(default_factory=lambda: Path.home() / "ltx-live")
     device: str = "auto"
+    text_encoder: Path | None = None
+    memory: str = "auto"
+    max_vram_gb: float | None = None
+    loras: tuple[tuple[Path, float], ...] = ()
     values: Mapping[str, Any] = field(default_factory=dict)
     mapping: str = "default"
     osc: tuple[str, int] = ("127.0.0.1", OSC_PORT)

@@ -6,13 +6,37 @@ from pathlib import Path
 
 from ltx_live import pocket
 from ltx_live.config import Config
+from ltx_live.engine.settings import LtxSettings
 from ltx_live.engine.worker import EngineSpec
+from ltx_live.weights import catalogue
 
 
 def engine_spec(config: Config) -> EngineSpec:
-    """The engine that `config.model` names, with its arguments."""
-    size = {"width": config.values["width"], "height": config.values["height"]}
+    """The engine that `config.model` names, with its arguments. Raises ConfigError for a set not downloaded."""
+    values = config.values
     if config.model == "testcard":
+        size = {"width": values["width"], "height": values["height"]}
         return EngineSpec("ltx_live.engine.testcard", arguments=size)
-    folder = pocket.weights_folder() if config.model == "pocket" else Path(config.model).expanduser()
-    return EngineSpec("ltx_live.engine.ltx", arguments={"folder": folder, "device": config.device, **size})
+    settings = LtxSettings(
+        model=model_path(config),
+        width=values["width"],
+        height=values["height"],
+        num_frames=values["num_frames"],
+        device=config.device,
+        text_encoder=config.text_encoder,
+        memory=config.memory,
+        max_vram_gb=config.max_vram_gb,
+        loras=config.loras,
+        merge_loras=values["lora_merge_strategy"] == "permanent_merge",
+        ffn_chunk_size=values["ffn_chunk_size"],
+    )
+    return EngineSpec("ltx_live.engine.ltx", arguments={"settings": settings})
+
+
+def model_path(config: Config) -> Path:
+    """Where the files of `config.model` are."""
+    if config.model == "pocket":
+        return pocket.weights_folder()
+    if config.model in catalogue.SETS:
+        return catalogue.installed(config.model, config.home)
+    return Path(config.model).expanduser()

@@ -25,6 +25,7 @@ Landing = Literal["now", "chunk"]
 SCHEDULES = ("distilled", "linear", "cosine", "linear_quadratic", "beta")
 NUM_BANK_SLOTS = 16
 NUM_PROMPTS = 8
+NUM_LORAS = 8
 SEED_MAX = 2**31 - 1
 
 
@@ -171,7 +172,7 @@ PARAMETERS: tuple[Parameter, ...] = (
     _enum("schedule", "distilled", SCHEDULES, "chunk", "sigma schedule", landing="chunk"),
     _float("frame_rate", 24.0, 1, 120, "chunk", "output frame rate", unit="1/s", landing="chunk"),
     _bool("randomize_seed", True, "chunk", "a new seed for every chunk", landing="chunk"),
-    _int("ffn_chunk_size", 4096, 0, 65536, "reload", "tokens per feed-forward piece, 0 = off", since="0.2"),
+    _int("ffn_chunk_size", 4096, 0, 65536, "reload", "tokens per feed-forward piece, 0 = off"),
     _str("i2v_image", "chunk", "first-frame reference image, empty = none", landing="now", since=MODES),
     _float("i2v_strength", 1.0, 0, 1, "chunk", "first-frame strength, 0 = off", landing="now", since=MODES),
     _float("control_strength", 1.0, 0, 1, "chunk", "video mode guide strength", landing="now", since=MODES),
@@ -179,7 +180,9 @@ PARAMETERS: tuple[Parameter, ...] = (
     _enum("audio_mode", "driving", ("driving", "id_lora"), "chunk", "use of audio_input", landing="now", since=MODES),
     _float("identity_guidance_scale", 3.0, 0, 20, "step", "ID-LoRA amplification", landing="now", since=MODES),
     _enum("lora_merge_strategy", "permanent_merge", ("permanent_merge", "runtime"), "reload",
-          "merge LoRAs at load, or keep their strengths live", since="0.2"),
+          "merge LoRAs at load, or keep their strengths live"),
+    _float("lora/N/strength", 1.0, 0, 2, "step", "strength of a LoRA kept live (runtime)", landing="now",
+           count=NUM_LORAS),
     Parameter("sigmas", "floats", None, "chunk", "own sigma list instead of num_steps and schedule", landing="chunk"),
     _float("realtime_pacing_slack", 0.0, 0, 10, "chunk", "chunks to make ahead; slots set at start", landing="chunk"),
     _int("seed", 42, 0, SEED_MAX, "chunk", "base seed; a chunk's own derives from it and its index", landing="chunk"),
@@ -264,13 +267,20 @@ def defaults() -> dict[str, Any]:
 
 
 def field_name(name: str) -> str:
-    """The attribute of GenerationParams or OutputParams for a parameter name: `out/master` -> `out_master`."""
-    return name.replace("/", "_")
+    """The attribute of GenerationParams or OutputParams for a parameter name: `out/master` -> `out_master`.
+
+    A row with indices is one attribute, a tuple: `lora/N/strength` -> `lora_strength`.
+    """
+    return name.replace("/N/", "/").replace("/", "_")
 
 
 def _snapshot_class(title: str, tiers: tuple[str, ...], doc: str) -> type:
-    rows = [row for row in PARAMETERS if row.tier in tiers and row.kind != "trigger" and not row.count]
-    fields = [(field_name(row.name), Any, dataclasses.field(default=row.default)) for row in rows]
+    rows = [row for row in PARAMETERS if row.tier in tiers and row.kind != "trigger" and (row.landing or not row.count)]
+    defaults = [(row.default,) * row.count if row.count else row.default for row in rows]
+    fields = [
+        (field_name(row.name), Any, dataclasses.field(default=default))
+        for row, default in zip(rows, defaults, strict=True)
+    ]
     new_class = dataclasses.make_dataclass(title, fields, frozen=True, slots=True)
     new_class.__module__ = __name__  # make_dataclass takes it itself only from Python 3.12 on
     new_class.__doc__ = doc
@@ -289,5 +299,12 @@ OutputParams = _snapshot_class(
 
 def snapshot(cls: type, values: Mapping[str, Any]) -> Any:
     """An instance of GenerationParams or OutputParams from concrete names and their values."""
-    names = {field.name for field in dataclasses.fields(cls)}
-    return cls(**{field_name(k): v for k, v in values.items() if field_name(k) in names})
+    fields = {field.name for field in dataclasses.fields(cls)}
+    taken: dict[str, Any] = {}
+    for name, row in _by_name().items():  # indices come in their order
+        field = field_name(row.name)
+        if field in fields and row.count:
+            taken[field] = (*taken.get(field, ()), values.get(name, row.default))
+        elif field in fields and name in values:
+            taken[field] = values[name]
+    return cls(**taken)

@@ -38,10 +38,18 @@ def run(config: Config, seconds: float, out: Path) -> int:
     num_frames = round(seconds * frame_rate)
     if num_frames < 1:
         raise ConfigError(f"--seconds {seconds:g}: less than one frame at {frame_rate:g} frames a second; give more")
+    spec = engine_spec(config)
     columns = TextColumn("{task.description}"), *Progress.get_default_columns()[1:2], TaskProgressColumn()
     with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as bar:
         task = bar.add_task("loading", total=num_frames)
-        engine = load_engine(engine_spec(config), lambda text: bar.update(task, description=text))
+
+        def report(text: str) -> None:
+            if text.startswith("memory:"):
+                bar.console.print(text, highlight=False, soft_wrap=True)
+            else:
+                bar.update(task, description=text)
+
+        engine = load_engine(spec, report)
         bar.update(task, description="rendering")
         with VideoWriter(out, engine.info.width, engine.info.height, frame_rate) as writer:
             film = Film(writer, params.snapshot(params.OutputParams, config.values), num_frames, frame_rate)

@@ -105,7 +105,7 @@ def played(tmp_path_factory):
     play.answers = {
         "ping": play.ask("/ltx/sys/ping", 7),
         "wrong": play.ask("/ltx/out/blackot", 1),
-        "later": play.ask("/ltx/lora_merge_strategy", "runtime"),
+        "later": play.ask("/ltx/i2v_strength", 0.5),
         "prompt": play.ask("/ltx/prompt", "?"),
     }
     time.sleep(1.2)

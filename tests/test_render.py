@@ -79,8 +79,13 @@ def test_which_engine_a_model_names(tmp_path):
     values = config.initial_values("pocket", None, {})
     assert render.engine_spec(Config(model="testcard", values=values)).module == "ltx_live.engine.testcard"
     pocket = render.engine_spec(Config(model="pocket", values=values))
-    assert pocket.arguments == {"folder": weights_folder(), "device": "auto", "width": 288, "height": 160}
-    assert render.engine_spec(Config(model=str(tmp_path), values=values)).arguments["folder"] == tmp_path
+    settings = pocket.arguments["settings"]
+    assert (settings.model, settings.width, settings.height, settings.num_frames) == (weights_folder(), 288, 160, 57)
+    assert not settings.merge_loras and settings.ffn_chunk_size == 4096  # as the presets and the table say
+    own = Config(model=str(tmp_path), values=values, memory="streamed", max_vram_gb=22.5, loras=((tmp_path, 0.5),))
+    settings = render.engine_spec(own).arguments["settings"]
+    assert settings.model == tmp_path and settings.loras == ((tmp_path, 0.5),)
+    assert (settings.memory, settings.max_vram_gb) == ("streamed", 22.5)
 
 
 @pytest.mark.skipif(not any(weights_folder().glob("*.safetensors")), reason="the pocket has no weights yet")

@@ -358,7 +358,8 @@ def test_log_holds_what_a_replay_needs():
     records = [json.loads(line) for line in show.lines]
     assert len(records) == len(show.chunks) >= 2
     for record, (_, _, request) in zip(records, show.asked, strict=False):
-        params = GenerationParams(**{**record["params"], "sigmas": tuple(record["params"]["sigmas"])})
+        fields = {name: tuple(v) if isinstance(v, list) else v for name, v in record["params"].items()}
+        params = GenerationParams(**fields)
         assert params == request.params
         again = ChunkRequest(
             record["index"], params, record["seed"], record["start"], record["num_frames"],

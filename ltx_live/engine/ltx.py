@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Generator, Sequence
 
 import torch
 from torch import Tensor
@@ -13,10 +11,10 @@ from torch import Tensor
 from ltx_live.chunk import Chunk, ChunkRequest, EngineInfo, Progress, StepValues
 from ltx_live.engine.continuity import Made, Past, Plan
 from ltx_live.engine.prompts import Prompts
-from ltx_live.errors import CheckpointError
-from ltx_live.model.audio_vae import AudioVAE
+from ltx_live.engine.settings import LtxSettings
+from ltx_live.engine.setup import Setup, cap, prepare
+from ltx_live.errors import CheckpointError, EngineError
 from ltx_live.model.av import AV
-from ltx_live.model.bandwidth import VocoderWithBWE
 from ltx_live.model.conditioning import LatentState, Prefix
 from ltx_live.model.latents import (
     VideoGeometry,
@@ -26,78 +24,56 @@ from ltx_live.model.latents import (
     unpatchify_video,
     video_positions,
 )
+from ltx_live.model.layers import FeedForward
 from ltx_live.model.mel import MelConfig
-from ltx_live.model.sampler import Denoiser, draw_noise, sample
+from ltx_live.model.sampler import Denoiser, Step, draw_noise, sample
 from ltx_live.model.schedules import custom, schedule
-from ltx_live.model.transformer import Transformer
-from ltx_live.model.video_vae import VideoVAE
-from ltx_live.weights.checkpoint import (
-    Storage,
-    find_split_files,
-    load_audio_vae,
-    load_text_projection,
-    load_transformer,
-    load_video_vae,
-    load_vocoder,
-    read_config,
-    read_metadata,
-)
-from ltx_live.weights.text_encoder import load_text_encoder
+from ltx_live.weights.adapters import RuntimeAdapter
+from ltx_live.weights.loading import Networks, load_networks
 
 STRIDES = (8, 32, 32)
 """Frames, rows and columns to a video latent: the prefix of 9 frames and the sizes of the show are built on them."""
 
 
-@dataclass(frozen=True)
-class Networks:
-    """Everything that computes, on one device."""
+def load(report: Callable[[str], None], settings: LtxSettings) -> LtxEngine:
+    """What an EngineSpec names: the engine with the networks of a model; the memory plan is the first thing reported.
 
-    transformer: Transformer
-    video_vae: VideoVAE
-    audio_vae: AudioVAE
-    vocoder: VocoderWithBWE
-
-
-def load(report: Callable[[str], None], folder: Path, width: int, height: int, device: str = "auto") -> LtxEngine:
-    """What an EngineSpec names: the engine with the networks of the split files in `folder`.
-
-    `device` is torch's name of one, or `auto`. Raises CheckpointError.
+    Raises CheckpointError for its files, DeviceError where memory does not suffice.
     """
-    device = choose_device(device)
-    dtype = compute_dtype(device)
-    files = find_split_files(Path(folder))
-    storage = Storage(device, dtype)
-    report("loading the text encoder")
-    transformer = load_transformer(files.transformer, storage)
-    projection = load_text_projection(files.text_projection, transformer.config, storage)
-    encoder = load_text_encoder(files.text_encoder, transformer.config.text_length, storage)
-    report("loading picture and sound")
-    networks = Networks(
-        transformer=transformer,
-        video_vae=load_video_vae(files.video_vae, storage),
-        audio_vae=load_audio_vae(files.audio, storage),
-        vocoder=load_vocoder(files.audio, Storage(device, torch.float32)),
-    )
+    setup = prepare(settings)
+    report(setup.plan.describe())
+    cap(setup.storage.device, settings.max_vram_gb)
+    merged = setup.loras if settings.merge_loras else ()
+    networks = load_networks(setup.files, setup.plan, setup.storage, merged, report)
+    for module in networks.transformer.modules():
+        if isinstance(module, FeedForward):
+            module.chunk_size = settings.ffn_chunk_size or None
     strides = networks.video_vae.encoder.strides
     if strides != STRIDES:
         raise CheckpointError(
-            f"{files.video_vae}: a latent is {strides} frames, rows and columns; it must be {STRIDES}"
+            f"{setup.files.video_vae.where}: a latent is {strides} frames, rows and columns; it must be {STRIDES}"
         )
-    section = read_config(files.audio)["audio_vae"]
-    mel = MelConfig.from_config(section) if "preprocessing" in section else MelConfig()
-    name = read_metadata(files.transformer).get("name", Path(folder).name)
-    detail = f"{str(dtype).removeprefix('torch.')}, {torch.get_num_threads()} threads"
-    info = EngineInfo(name, width, height, str(device), detail)
-    return LtxEngine(info, networks, Prompts(encoder, projection, transformer), mel)
+    live = () if settings.merge_loras else setup.loras
+    adapters = [RuntimeAdapter(networks.transformer, lora, strength).attach() for lora, strength in live]
+    info = EngineInfo(setup.files.name, settings.width, settings.height, str(setup.storage.device), setup.detail)
+    return LtxEngine(info, setup, networks, adapters)
 
 
 class LtxEngine:
-    """Makes chunks with the networks; see the protocol `Engine`. Step values are taken but change nothing yet."""
+    """Makes chunks with the networks; see the protocol `Engine`. Step values are taken but change nothing yet.
 
-    def __init__(self, info: EngineInfo, networks: Networks, prompts: Prompts, mel: MelConfig):
+    `watch` is called after every denoising step with that Step; it may look, not touch.
+    """
+
+    def __init__(self, info: EngineInfo, setup: Setup, networks: Networks, adapters: Sequence[RuntimeAdapter] = ()):
         self.info = info
         self.networks = networks
-        self._prompts = prompts
+        self.watch: Callable[[Step], None] = lambda step: None
+        self._max_num_frames = setup.max_num_frames
+        self._adapters = adapters
+        self._prompts = Prompts(networks, on_host=networks.stream is not None)
+        section = setup.files.audio_vae.config
+        mel = MelConfig.from_config(section) if "preprocessing" in section else MelConfig()
         self._past = Past(networks.audio_vae, mel)
 
     def encode(self, prompts: tuple[str, ...]) -> None:
@@ -107,25 +83,35 @@ class LtxEngine:
 
     @torch.inference_mode()
     def generate(self, request: ChunkRequest) -> Generator[Progress | Chunk, StepValues | None, None]:
-        """Yield Progress after every step, at last the Chunk. The same request gives the same chunk."""
-        params, watch = request.params, Stopwatch()
+        """Yield Progress after every step, at last the Chunk. The same request gives the same chunk.
+
+        Raises EngineError for more frames than memory was planned for.
+        """
+        params, stopwatch = request.params, Stopwatch()
+        if request.num_frames > self._max_num_frames:
+            raise EngineError(
+                f"num_frames {request.num_frames}: GPU memory was planned for {self._max_num_frames}; "
+                f"start with --set num_frames={request.num_frames}"
+            )
+        self._set_strengths(params.lora_strength)
         sigmas = custom(params.sigmas) if params.sigmas else schedule(params.schedule, params.num_steps)
         context = self._prompts.context(params.prompt)
         plan = self._past.plan(request)
         states = self._states(plan, params.continuity)
         noise = draw_noise(states, AV(2 * request.seed, 2 * request.seed + 1))
         denoiser = Denoiser(self.networks.transformer, states, self._prompts.text_cache)
-        watch.lap("encode")
+        stopwatch.lap("encode")
         for step in sample(denoiser, states, noise, sigmas, context):
+            self.watch(step)
             yield Progress(request.index, step.index + 1, step.num_steps, step.sigma)
             states = step.states
-        watch.lap("denoise")
+        stopwatch.lap("denoise")
         latents = unpatchify_video(states.video.target, self._geometry(plan))
         vae = self.networks.video_vae
         frames = vae.decode_u8(latents.to(vae.decoder.conv_in.conv.weight.dtype))[0].cpu().numpy()  # (F, H, W, 3)
-        watch.lap("decode")
+        stopwatch.lap("decode")
         audio = plan.delivered(self._sound(plan, states.audio.target))
-        watch.lap("vocode")
+        stopwatch.lap("vocode")
         made = Made(frames, plan.video_start, params.frame_rate, states.audio.target, plan.origin)
         self._past.remember(request.index, made)
         yield Chunk(
@@ -138,8 +124,15 @@ class LtxEngine:
             num_overlap_samples=plan.num_overlap_samples,
             frame_rate=params.frame_rate,
             epoch=request.epoch,
-            timings_s=watch.laps_s,
+            timings_s=stopwatch.laps_s,
         )
+
+    def _set_strengths(self, strengths: Sequence[float]) -> None:
+        """Play the LoRAs at these strengths; what was computed from the text with others is forgotten."""
+        for adapter, strength in zip(self._adapters, strengths, strict=False):
+            if adapter.strength != strength:
+                adapter.strength = strength
+                self._prompts.forget(contexts=adapter.touches_text)
 
     def _geometry(self, plan: Plan) -> VideoGeometry:
         return VideoGeometry(plan.window.num_frames, self.info.width, self.info.height)
@@ -187,19 +180,3 @@ class Stopwatch:
         now_s = time.perf_counter()
         self.laps_s[name] = now_s - self._since_s
         self._since_s = now_s
-
-
-def choose_device(name: str) -> torch.device:
-    """The device of a name; `auto` is a CUDA GPU where there is one, else the CPU."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)
-
-
-def compute_dtype(device: torch.device) -> torch.dtype:
-    """bfloat16 where the device multiplies it itself (GPUs, CPUs with AMX or AVX512-BF16), else float32."""
-    if device.type == "cuda":
-        return torch.bfloat16
-    capabilities = torch.cpu.get_capabilities()
-    native = capabilities.get("amx_bf16") or capabilities.get("avx512_bf16")
-    return torch.bfloat16 if native else torch.float32

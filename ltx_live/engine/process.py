@@ -156,6 +156,13 @@ class EngineProcess:
         messages, self._messages = self._messages, []
         return messages
 
+    def peek(self) -> Message | None:
+        """The first of what `poll` will return; None while there is nothing."""
+        if self._process is not None:
+            self._receive()
+            self._log.forward()
+        return self._messages[0] if self._messages else None
+
     def close(self) -> None:
         """End the process: by itself within 1.5 s, else by force. A second call does nothing."""
         self._restart_at_s = None

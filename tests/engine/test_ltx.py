@@ -7,7 +7,9 @@ import pytest
 import torch
 
 from ltx_live.chunk import Chunk, ChunkRequest, Progress, StepValues, frames_to_samples
-from ltx_live.engine.ltx import LtxEngine, compute_dtype, load
+from ltx_live.engine.ltx import LtxEngine, load
+from ltx_live.engine.settings import LtxSettings
+from ltx_live.engine.setup import compute_dtype
 from ltx_live.errors import CheckpointError
 from ltx_live.model.schedules import DISTILLED
 from ltx_live.params import GenerationParams
@@ -71,7 +73,7 @@ def test_a_cut_in_the_middle_goes_on_from_there(tiny_engine):
 
 
 def test_the_same_request_gives_the_same_chunk_and_another_seed_another(tiny_engine, tiny_folder):
-    other = load(lambda text: None, tiny_folder, 64, 32, "cpu")
+    other = load(lambda text: None, LtxSettings(tiny_folder, 64, 32, device="cpu"))
     first, same = (make(engine, new_take(seed=5)) for engine in (tiny_engine, other))
     different = make(tiny_engine, replace(new_take(seed=6), index=50))
     assert np.array_equal(first.frames, same.frames) and np.array_equal(first.audio, same.audio)
@@ -94,13 +96,13 @@ def test_continuity_is_how_strongly_the_past_is_held(tiny_engine):
 def test_a_restarted_engine_goes_on_from_what_the_show_holds(tiny_engine, tiny_folder):
     first = make(tiny_engine, new_take(57))
     request = after(first)
-    restarted = load(lambda text: None, tiny_folder, 64, 32, "cpu")
+    restarted = load(lambda text: None, LtxSettings(tiny_folder, 64, 32, device="cpu"))
     chunk = make(restarted, request)
     check_place(chunk, request, 9)
     assert chunk.num_overlap_samples == 4800
     # The same pictures are given; the sound before the cut had to be encoded again and lies on another grid.
     assert not np.array_equal(chunk.audio, make(tiny_engine, request).audio)
-    lost = make(load(lambda text: None, tiny_folder, 64, 32, "cpu"), replace(request, history=None))
+    lost = make(load(lambda text: None, LtxSettings(tiny_folder, 64, 32, device="cpu")), replace(request, history=None))
     assert lost.num_overlap == 0 and lost.cut == request.start
 
 
@@ -112,7 +114,7 @@ def test_a_cancelled_chunk_leaves_nothing_behind(tiny_engine, tiny_folder):
     assert torch.is_inference_mode_enabled() is False
     unknown = replace(after(first), index=2, continue_from=(1, 33), history=None)
     assert make(tiny_engine, unknown).num_overlap == 0  # chunk 1 was never made
-    fresh = load(lambda text: None, tiny_folder, 64, 32, "cpu")
+    fresh = load(lambda text: None, LtxSettings(tiny_folder, 64, 32, device="cpu"))
     make(fresh, new_take())
     assert np.array_equal(make(tiny_engine, after(first)).frames, make(fresh, after(first)).frames)
 
@@ -138,7 +140,7 @@ def test_step_values_are_taken_and_not_latched(tiny_engine):
 
 @pytest.mark.parametrize(("width", "height", "num_frames", "frame_rate"), [(32, 96, 9, 120), (96, 64, 25, 3)])
 def test_other_sizes_and_rates(tiny_folder, width, height, num_frames, frame_rate):
-    engine = load(lambda text: None, tiny_folder, width, height, "cpu")
+    engine = load(lambda text: None, LtxSettings(tiny_folder, width, height, device="cpu"))
     assert (engine.info.name, engine.info.width, engine.info.height) == ("tiny", width, height)
     first = make(engine, new_take(num_frames, frame_rate=frame_rate))
     request = after(first, num_frames)
@@ -155,8 +157,8 @@ def test_prompts_can_be_encoded_ahead(tiny_engine):
 
 
 def test_a_folder_without_a_model_is_an_error_that_says_so(tmp_path):
-    with pytest.raises(CheckpointError, match="transformer"):
-        load(lambda text: None, tmp_path, 64, 32, "cpu")
+    with pytest.raises(CheckpointError, match="nothing of LTX-2.3 here or below; `ltx-live models download"):
+        load(lambda text: None, LtxSettings(tmp_path, 64, 32, device="cpu"))
 
 
 def test_the_cpu_computes_in_a_dtype_that_it_multiplies_itself():
@@ -167,7 +169,8 @@ def test_the_cpu_computes_in_a_dtype_that_it_multiplies_itself():
 
 @has_pocket
 def test_the_pocket_flows_on_over_a_seam_and_a_restart():
-    engine, restarted = (load(lambda text: None, weights_folder(), 288, 160, "cpu") for _ in range(2))
+    settings = LtxSettings(weights_folder(), 288, 160, device="cpu")
+    engine, restarted = (load(lambda text: None, settings) for _ in range(2))
     params = replace(GenerationParams(), prompt="slow blue waves, pad", num_frames=57)
     first = make(engine, ChunkRequest(0, params, 1, 0, 57))
     request = replace(after(first, 33), params=params)

@@ -1,21 +1,27 @@
 """Prompts are encoded once, and right."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
-from ltx_live.engine.prompts import NUM_CONTEXTS, Prompts
+from ltx_live.engine.prompts import MAX_TEXT_ENTRIES, NUM_CONTEXTS, Prompts
+from ltx_live.engine.settings import LtxSettings
+from ltx_live.engine.setup import prepare
 from ltx_live.model.config import TransformerConfig
 from ltx_live.model.transformer import Transformer
-from ltx_live.weights.checkpoint import find_split_files, load_text_projection, load_transformer
-from ltx_live.weights.text_encoder import load_text_encoder
+from ltx_live.weights.loading import Networks, load_networks
 
 
 @pytest.fixture
-def prompts(tiny_folder) -> Prompts:
-    files = find_split_files(tiny_folder)
-    transformer = load_transformer(files.transformer)
-    projection = load_text_projection(files.text_projection, transformer.config)
-    return Prompts(load_text_encoder(files.text_encoder, transformer.config.text_length), projection, transformer)
+def networks(tiny_folder) -> Networks:
+    setup = prepare(LtxSettings(tiny_folder, 64, 32, device="cpu"))
+    return load_networks(setup.files, setup.plan, setup.storage)
+
+
+@pytest.fixture
+def prompts(networks) -> Prompts:
+    return Prompts(networks)
 
 
 def test_a_context_is_made_of_the_prompt(prompts):
@@ -37,8 +43,8 @@ def test_a_context_is_kept_as_the_same_object(prompts):
     assert again is not first and torch.equal(again.video, first.video)
 
 
-def test_keys_and_values_are_kept_only_where_they_are_small(prompts):
-    assert prompts.text_cache.max_entries == NUM_CONTEXTS * 16
+def test_keys_and_values_are_kept_only_where_they_are_small(prompts, networks):
+    assert prompts.text_cache.max_entries == MAX_TEXT_ENTRIES
     with torch.device("meta"):
         large = Transformer(TransformerConfig()).to(torch.bfloat16)
-    assert Prompts(None, None, large).text_cache is None
+    assert Prompts(replace(networks, transformer=large)).text_cache is None

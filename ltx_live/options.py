@@ -1,0 +1,197 @@
+"""The options of the command line that say what is generated and how it is played, and the Config they make."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from pathlib import Path
+from typing import Any, NoReturn
+
+from ltx_live import config
+from ltx_live.config import EMBEDDED, Config
+from ltx_live.errors import ConfigError
+from ltx_live.params import NUM_LORAS
+from ltx_live.weights import catalogue
+from ltx_live.weights.memory import MODES
+
+
+class Parser(argparse.ArgumentParser):
+    """An ArgumentParser whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(f"{message}; see `{self.prog} --help`")
+
+
+def add_generation_options(command: Parser) -> None:
+    """The options that `play` and `render` share: what is generated."""
+    command.add_argument(
+        "--model",
+        default="pocket",
+        metavar="NAME|PATH",
+        help="pocket, testcard, ltx-2.3 or weights of your own (pocket)",
+    )
+    command.add_argument("--text-encoder", type=Path, metavar="PATH", help="Gemma 3 12B, where it lies elsewhere")
+    command.add_argument(
+        "--lora",
+        dest="loras",
+        type=lora,
+        action="append",
+        default=[],
+        metavar="FILE[:STRENGTH]",
+        help="a LoRA, played as lora/1, the next as lora/2, ...; may be repeated",
+    )
+    command.add_argument("--memory", choices=MODES, default="auto", help="where weights live (auto: what fits)")
+    command.add_argument("--max-vram-gb", type=gibibytes, metavar="GIB", help="GPU memory to use at most")
+    command.add_argument("--preset", metavar="NAME", help="initial values of presets.toml: live, instrument, stage")
+    command.add_argument("--prompt", metavar="TEXT", help="what to start with")
+    command.add_argument("--size", type=size, metavar="WxH", help="picture size, snapped to multiples of 32")
+    command.add_argument("--seed", type=int, metavar="N", help="base seed; also stops its changing by itself")
+    command.add_argument(
+        "--set",
+        dest="settings",
+        type=setting,
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="initial value of any parameter; may be repeated",
+    )
+    add_home_option(command)
+
+
+def add_show_options(command: Parser) -> None:
+    """The options of `play` alone: how it is shown, heard and controlled."""
+    command.add_argument("--mapping", default="default", metavar="FILE", help="MIDI mapping (default)")
+    command.add_argument("--osc", default="", metavar="HOST:PORT", help="where OSC is received (127.0.0.1:9130)")
+    command.add_argument("--midi", default="", metavar="NAME|none", help="MIDI input, part of its name")
+    command.add_argument("--audio", default="", metavar="NAME|none", help="sound output, part of its name or its index")
+    command.add_argument("--screen", type=int, metavar="N", help="screen number, 1 = first")
+    command.add_argument("--fullscreen", action="store_true", help="start in fullscreen, without head-up display")
+    command.add_argument("--headless", action="store_true", help="no window and no sound device, in real time")
+    command.add_argument("--record", type=mp4_path, metavar="FILE.mp4", help="record the show from its first picture")
+    command.add_argument("--duration", type=duration, metavar="S", help="stop after so many seconds of pictures")
+
+
+def add_home_option(command: Parser) -> None:
+    command.add_argument("--home", type=Path, metavar="FOLDER", help="home of models, recordings and shows")
+
+
+def size(text: str) -> tuple[int, int]:
+    """`WxH` as (width, height)."""
+    width, _, height = text.lower().partition("x")
+    if not (width.isdecimal() and height.isdecimal()):
+        raise argparse.ArgumentTypeError(f"'{text}' is not WIDTHxHEIGHT, such as 288x160")
+    return int(width), int(height)
+
+
+def setting(text: str) -> tuple[str, str]:
+    """`NAME=VALUE` as (name, value); the OSC form of a name, `/ltx/NAME`, is taken too."""
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise argparse.ArgumentTypeError(f"'{text}' is not NAME=VALUE, such as num_steps=4")
+    return name.strip().removeprefix("/ltx/"), value
+
+
+def duration(text: str) -> float:
+    """Seconds, more than 0."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number of seconds above 0")
+    return seconds
+
+
+def lora(text: str) -> tuple[Path, float]:
+    """`FILE:STRENGTH` or `FILE` as (path, strength); the strength is 1 where none is given."""
+    name, colon, number = text.rpartition(":")
+    try:
+        path, strength = (name, float(number)) if name and colon else (text, 1.0)
+    except ValueError:  # the colon belongs to the path, such as C:\\lora.safetensors
+        path, strength = text, 1.0
+    return Path(path).expanduser(), strength
+
+
+def gibibytes(text: str) -> float:
+    """GiB, more than 0."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number of GiB above 0")
+    return number
+
+
+def mp4_path(text: str) -> Path:
+    """The path of a file to write, which is always MP4."""
+    path = Path(text).expanduser()
+    if path.suffix.lower() != ".mp4":
+        raise argparse.ArgumentTypeError(f"'{text}' must end in .mp4")
+    return path
+
+
+def generation_config(args: argparse.Namespace, **settings: Any) -> Config:
+    """The Config of the shared options; `settings` are values that only --set overrides."""
+    known = (*EMBEDDED, *catalogue.SETS)
+    if args.model not in known and not Path(args.model).expanduser().exists():
+        raise ConfigError(
+            f"--model {args.model}: no such file or folder; give {', '.join(known)}, or a path to LTX-2.3's weights "
+            "(`ltx-live models list` says which)"
+        )
+    if len(args.loras) > NUM_LORAS:
+        raise ConfigError(f"--lora: {len(args.loras)} LoRAs are given, {NUM_LORAS} can be played; leave some out")
+    if args.prompt is not None:
+        settings["prompt"] = args.prompt
+    if args.size is not None:
+        settings["width"], settings["height"] = args.size
+    if args.seed is not None:
+        settings |= {"seed": args.seed, "randomize_seed": False}
+    settings |= {f"lora/{i}/strength": strength for i, (_, strength) in enumerate(args.loras, 1)}
+    values = config.initial_values(args.model, args.preset, settings | dict(args.settings))
+    return Config(
+        model=args.model,
+        home=home(args),
+        text_encoder=args.text_encoder and args.text_encoder.expanduser(),
+        memory=args.memory,
+        max_vram_gb=args.max_vram_gb,
+        loras=tuple((find_lora(path, home(args)), strength) for path, strength in args.loras),
+        values=values,
+    )
+
+
+def find_lora(path: Path, home: Path) -> Path:
+    """The LoRA file: as given, or by its name in the folders that hold LoRAs. Raises ConfigError."""
+    folders = (Path(), home / "loras", Path.home() / ".daydream-scope/models/lora")
+    for folder in folders:
+        for name in (path, path.with_name(path.name + ".safetensors")):
+            if (folder / name).is_file():
+                return (folder / name).absolute()
+    raise ConfigError(f"--lora {path}: no such file, nor in {folders[1]} or {folders[2]}")
+
+
+def home(args: argparse.Namespace) -> Path:
+    """The home folder that was asked for, or the usual one."""
+    return (args.home or config.default_home()).expanduser().absolute()
+
+
+def show_config(args: argparse.Namespace) -> Config:
+    """The Config of `play`."""
+    settings: dict[str, Any] = {}
+    if args.screen is not None:
+        settings["window/screen"] = args.screen
+    if args.fullscreen:
+        settings |= {"window/fullscreen": True, "window/hud": "off"}
+    made = generation_config(args, **settings)
+    return dataclasses.replace(
+        made,
+        mapping=args.mapping,
+        osc=config.parse_address(args.osc) if args.osc else made.osc,
+        midi=args.midi,
+        audio=args.audio,
+        screen=made.values["window/screen"],
+        fullscreen=made.values["window/fullscreen"],
+        headless=args.headless,
+        record=args.record,
+        duration_s=args.duration,
+    )
