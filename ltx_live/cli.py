@@ -1,4 +1,4 @@
-"""The command line: `ltx-live play`, `render`, `params`, `devices`, `doctor` and `bench`."""
+"""The command line: `ltx-live play`, `render`, `models`, `params`, `devices`, `doctor` and `bench`."""
 
 from __future__ import annotations
 
@@ -12,21 +12,31 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
 
-from ltx_live import __version__, config
+from ltx_live import __version__, params
 from ltx_live.config import Config
 from ltx_live.errors import ConfigError, LtxLiveError, ParameterError
+from ltx_live.options import (
+    Parser,
+    add_generation_options,
+    add_home_option,
+    add_show_options,
+    duration,
+    find_lora,
+    generation_config,
+    gibibytes,
+    home,
+    lora,
+    mp4_path,
+    setting,
+    show_config,
+    size,
+)
+from ltx_live.weights import catalogue
+from ltx_live.weights.memory import MODES
 
 RECORD_INSTEAD_S = 20.0
 """Length of what `play` records where there is no display to play on."""
-
-
-class Parser(argparse.ArgumentParser):
-    """An ArgumentParser whose errors are one line."""
-
-    def error(self, message: str) -> NoReturn:
-        raise ConfigError(f"{message}; see `{self.prog} --help`")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -69,6 +79,9 @@ def parser() -> Parser:
     command.add_argument("--out", type=mp4_path, required=True, metavar="FILE.mp4", help="the file to write")
     command.set_defaults(run=render)
 
+    command = commands.add_parser("models", help="list, download, check and convert model files")
+    add_models_actions(command)
+
     command = commands.add_parser("params", help="list every live parameter")
     form = command.add_mutually_exclusive_group()
     form.add_argument("--json", dest="form", action="store_const", const="json", help="as JSON")
@@ -89,119 +102,86 @@ def parser() -> Parser:
     return top
 
 
-def add_generation_options(command: Parser) -> None:
-    """The options that `play` and `render` share: what is generated."""
-    command.add_argument("--model", default="pocket", metavar="pocket|testcard|PATH", help="what generates (pocket)")
-    command.add_argument("--preset", metavar="NAME", help="initial values of presets.toml: live, instrument, stage")
-    command.add_argument("--prompt", metavar="TEXT", help="what to start with")
-    command.add_argument("--size", type=size, metavar="WxH", help="picture size, snapped to multiples of 32")
-    command.add_argument("--seed", type=int, metavar="N", help="base seed; also stops its changing by itself")
-    command.add_argument(
+def add_models_actions(command: Parser) -> None:
+    """The actions of `models`, each with its options."""
+    actions = command.add_subparsers(title="actions", metavar="ACTION", required=True)
+    action = actions.add_parser("list", help="the models that can be downloaded, and which are here")
+    action.set_defaults(run=list_models)
+    add_home_option(action)
+
+    action = actions.add_parser("download", help="fetch a model; run it again to go on after an interruption")
+    action.add_argument("name", metavar="NAME", help="which one: `ltx-live models list` names them")
+    action.add_argument("--dry-run", action="store_true", help="print files, sizes and target paths, fetch nothing")
+    action.add_argument("--offline", action="store_true", help="use what is here, say what is missing")
+    action.set_defaults(run=download_model)
+    add_home_option(action)
+
+    action = actions.add_parser("verify", help="check a model's files: sizes, sha256, every tensor's name and shape")
+    action.add_argument("model", metavar="NAME|PATH", help="a model of the list, pocket, a folder or a file")
+    add_proof_options(action)
+    action.set_defaults(run=verify_model)
+    add_home_option(action)
+
+    action = actions.add_parser("convert", help="make a float8 or bf16 copy of a model, with LoRAs folded in")
+    action.add_argument("source", metavar="NAME|PATH", help="a model of the list, a folder or the transformer's file")
+    action.add_argument("out", type=Path, metavar="FOLDER", help="where to write: a new or empty folder")
+    action.add_argument(
+        "--dtype", choices=("fp8", "bf16"), default="fp8", help="of the large weights (fp8: 24 GB cards)"
+    )
+    action.add_argument("--text-encoder", type=Path, metavar="PATH", help="Gemma 3 12B, where it lies elsewhere")
+    action.add_argument(
+        "--lora",
+        dest="loras",
+        type=lora,
+        action="append",
+        default=[],
+        metavar="FILE[:STRENGTH]",
+        help="a LoRA to fold into the transformer for good; may be repeated",
+    )
+    action.add_argument(
+        "--only",
+        choices=("transformer", "text-projection", "text-encoder", "video-vae", "audio-vae"),
+        action="append",
+        default=[],
+        help="make only this file; may be repeated",
+    )
+    action.set_defaults(run=convert_model)
+    add_home_option(action)
+
+    action = actions.add_parser("lora", help="what a LoRA file is: rank, targets, IC-LoRA or not")
+    action.add_argument("path", type=Path, metavar="FILE", help="a .safetensors file")
+    action.set_defaults(run=describe_lora)
+
+
+def add_proof_options(action: Parser) -> None:
+    """The options of `models verify --play`: how the model is loaded and played, and where the proof goes."""
+    action.add_argument("--text-encoder", type=Path, metavar="PATH", help="Gemma 3 12B, where it lies elsewhere")
+    action.add_argument("--play", action="store_true", help="also play stored prompts and write what they gave")
+    play = action.add_argument_group("options of --play")
+    play.add_argument("--out", type=Path, metavar="FOLDER", help="where to write (a new folder in recordings)")
+    play.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="what computes (auto)")
+    play.add_argument("--memory", choices=MODES, default="auto", help="where weights live (auto: what fits)")
+    play.add_argument("--max-vram-gb", type=gibibytes, metavar="GIB", help="GPU memory to use at most")
+    play.add_argument(
+        "--lora",
+        dest="loras",
+        type=lora,
+        action="append",
+        default=[],
+        metavar="FILE[:STRENGTH]",
+        help="a LoRA to play at strength 0 and at its own (1); may be repeated",
+    )
+    play.add_argument("--size", type=size, metavar="WxH", help="picture size, snapped to multiples of 32 (320x384)")
+    play.add_argument(
         "--set",
         dest="settings",
         type=setting,
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="initial value of any parameter; may be repeated",
+        help="value of any parameter, such as num_frames=57 (129); may be repeated",
     )
-    add_home_option(command)
-
-
-def add_show_options(command: Parser) -> None:
-    """The options of `play` alone: how it is shown, heard and controlled."""
-    command.add_argument("--mapping", default="default", metavar="FILE", help="MIDI mapping (default)")
-    command.add_argument("--osc", default="", metavar="HOST:PORT", help="where OSC is received (127.0.0.1:9130)")
-    command.add_argument("--midi", default="", metavar="NAME|none", help="MIDI input, part of its name")
-    command.add_argument("--audio", default="", metavar="NAME|none", help="sound output, part of its name or its index")
-    command.add_argument("--screen", type=int, metavar="N", help="screen number, 1 = first")
-    command.add_argument("--fullscreen", action="store_true", help="start in fullscreen, without head-up display")
-    command.add_argument("--headless", action="store_true", help="no window and no sound device, in real time")
-    command.add_argument("--record", type=mp4_path, metavar="FILE.mp4", help="record the show from its first picture")
-    command.add_argument("--duration", type=duration, metavar="S", help="stop after so many seconds of pictures")
-
-
-def add_home_option(command: Parser) -> None:
-    command.add_argument("--home", type=Path, metavar="FOLDER", help="home of models, recordings and shows")
-
-
-def size(text: str) -> tuple[int, int]:
-    """`WxH` as (width, height)."""
-    width, _, height = text.lower().partition("x")
-    if not (width.isdecimal() and height.isdecimal()):
-        raise argparse.ArgumentTypeError(f"'{text}' is not WIDTHxHEIGHT, such as 288x160")
-    return int(width), int(height)
-
-
-def setting(text: str) -> tuple[str, str]:
-    """`NAME=VALUE` as (name, value); the OSC form of a name, `/ltx/NAME`, is taken too."""
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise argparse.ArgumentTypeError(f"'{text}' is not NAME=VALUE, such as num_steps=4")
-    return name.strip().removeprefix("/ltx/"), value
-
-
-def duration(text: str) -> float:
-    """Seconds, more than 0."""
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds < float("inf"):
-        raise argparse.ArgumentTypeError(f"'{text}' is not a number of seconds above 0")
-    return seconds
-
-
-def mp4_path(text: str) -> Path:
-    """The path of a file to write, which is always MP4."""
-    path = Path(text).expanduser()
-    if path.suffix.lower() != ".mp4":
-        raise argparse.ArgumentTypeError(f"'{text}' must end in .mp4")
-    return path
-
-
-def generation_config(args: argparse.Namespace, **settings: Any) -> Config:
-    """The Config of the shared options; `settings` are values that only --set overrides."""
-    if args.model not in ("pocket", "testcard") and not Path(args.model).expanduser().exists():
-        raise ConfigError(
-            f"--model {args.model}: no such folder; give pocket, testcard, or a folder with LTX-2.3's weights that you "
-            "have: .safetensors files of transformer, text projection, text encoder, video VAE, audio VAE with vocoder"
-        )
-    if args.prompt is not None:
-        settings["prompt"] = args.prompt
-    if args.size is not None:
-        settings["width"], settings["height"] = args.size
-    if args.seed is not None:
-        settings |= {"seed": args.seed, "randomize_seed": False}
-    values = config.initial_values(args.model, args.preset, settings | dict(args.settings))
-    return Config(model=args.model, home=home(args), values=values)
-
-
-def home(args: argparse.Namespace) -> Path:
-    """The home folder that was asked for, or the usual one."""
-    return (args.home or config.default_home()).expanduser().absolute()
-
-
-def show_config(args: argparse.Namespace) -> Config:
-    """The Config of `play`."""
-    settings: dict[str, Any] = {}
-    if args.screen is not None:
-        settings["window/screen"] = args.screen
-    if args.fullscreen:
-        settings |= {"window/fullscreen": True, "window/hud": "off"}
-    made = generation_config(args, **settings)
-    return dataclasses.replace(
-        made,
-        mapping=args.mapping,
-        osc=config.parse_address(args.osc) if args.osc else made.osc,
-        midi=args.midi,
-        audio=args.audio,
-        screen=made.values["window/screen"],
-        fullscreen=made.values["window/fullscreen"],
-        headless=args.headless,
-        record=args.record,
-        duration_s=args.duration,
-    )
+    action.set_defaults(preset=None, prompt=None, seed=None)
 
 
 def recording_instead(show: Config) -> Config:
@@ -250,6 +230,52 @@ def render(args: argparse.Namespace) -> int:
     if status == 0:
         print(args.out.absolute())
     return status
+
+
+def list_models(args: argparse.Namespace) -> int:
+    from ltx_live import models
+
+    return models.print_list(home(args))
+
+
+def download_model(args: argparse.Namespace) -> int:
+    from ltx_live import models
+
+    return models.download(args.name, home(args), args.dry_run, args.offline)
+
+
+def verify_model(args: argparse.Namespace) -> int:
+    """Check files, then play them where that is asked for; the folder of the proof is the last line."""
+    from ltx_live import models
+
+    text_encoder = args.text_encoder and args.text_encoder.expanduser()
+    if not args.play:
+        return models.verify(args.model, home(args), text_encoder)
+    longest = {} if args.model == "pocket" else {"num_frames": params.find("num_frames").default}
+    config = dataclasses.replace(generation_config(args, **longest), device=args.device)
+    status = models.verify(args.model, home(args), text_encoder)
+    from ltx_live.proof import play as proof
+
+    return max(status, proof.run(config, args.out and args.out.expanduser()))
+
+
+def convert_model(args: argparse.Namespace) -> int:
+    """Write a model anew; the folder's path is the last line."""
+    named = args.source in catalogue.SETS
+    source = catalogue.installed(args.source, home(args)) if named else Path(args.source).expanduser()
+    text_encoder = args.text_encoder and args.text_encoder.expanduser()
+    loras = tuple((find_lora(path, home(args)), strength) for path, strength in args.loras)
+    from ltx_live import models
+    from ltx_live.weights.convert import Recipe
+
+    recipe = Recipe(args.dtype, loras, tuple(args.only))
+    return models.convert(source, args.out.expanduser().absolute(), recipe, text_encoder)
+
+
+def describe_lora(args: argparse.Namespace) -> int:
+    from ltx_live import models
+
+    return models.print_lora(args.path)
 
 
 def list_params(args: argparse.Namespace) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ltx_live import __version__, cli, params
+from ltx_live import __version__, cli, options, params
 from ltx_live.config import Config
 
 
@@ -19,7 +19,7 @@ def ltx_live(*arguments: str, **more) -> subprocess.CompletedProcess[str]:
 
 def show(*arguments: str) -> Config:
     """The Config that `ltx-live play` would run with these options."""
-    return cli.show_config(cli.parser().parse_args(["play", *arguments]))
+    return options.show_config(cli.parser().parse_args(["play", *arguments]))
 
 
 def test_help_is_there_at_once():
@@ -58,14 +58,18 @@ def test_version():
         (["play", "--preset", "nope"], "choose one of live"),
         (
             ["play", "--model", "/no/such/model"],
-            "--model /no/such/model: no such folder; give pocket, testcard, or a folder with",
+            "--model /no/such/model: no such file or folder; give pocket, testcard, ltx-2.3",
         ),
-        (["play", "--model", "ltx-2.3"], ".safetensors files of transformer"),
+        (["render", "--model", "ltx-2.3", "--out", "a.mp4"], "is not downloaded in"),
+        (["play", "--lora", "/no/such.safetensors:0.5"], "--lora /no/such.safetensors: no such file, nor in"),
+        (["play", *["--lora", __file__] * 9], "9 LoRAs are given, 8 can be played"),
+        (["play", "--max-vram-gb", "-1"], "GiB above 0"),
+        (["play", "--memory", "cloud"], "invalid choice: 'cloud'"),
         (["play", "--record", "show.avi"], "must end in .mp4"),
         (["render"], "required: --out"),
         (["render", "--out", "a.mp4", "--seconds", "soon"], "seconds above 0"),
         (["bench", "nothing"], "no such benchmark"),
-        (["bench", "_bars"], "choose one of loop, pocket"),
+        (["bench", "_bars"], "choose one of full_size, loop, pocket"),
         (["bench", "loop", "--nope"], "unrecognized arguments: --nope; see `ltx-live bench loop --help`"),
         (["bench", "pocket", "--prompts", "few"], "invalid int value: 'few'"),
         (["params", "--json", "--markdown"], "not allowed with"),
@@ -195,7 +199,16 @@ def test_the_doctor_reports_every_part_without_a_traceback(tmp_path):
     assert not (tmp_path / "home").exists()
 
 
+def test_loras_are_found_by_name_and_start_at_their_strengths(tmp_path):
+    (tmp_path / "loras").mkdir()
+    (tmp_path / "loras" / "style.safetensors").write_bytes(b"")
+    (tmp_path / "C:other").write_bytes(b"")  # a colon that begins no strength
+    found = show("--home", str(tmp_path), "--lora", "style:0.25", "--lora", str(tmp_path / "C:other"))
+    assert found.loras == ((tmp_path / "loras" / "style.safetensors", 0.25), (tmp_path / "C:other", 1.0))
+    assert [found.values[f"lora/{i}/strength"] for i in (1, 2)] == [0.25, 1.0]
+
+
 def test_benchmarks_are_found_by_name():
     done = ltx_live("bench")
     assert done.returncode == 0
-    assert done.stdout.split() == ["loop", "pocket"]
+    assert done.stdout.split() == ["full_size", "loop", "pocket"]
