@@ -24,8 +24,8 @@ import numpy as np
 
 from ltx_live import app
 from ltx_live.bench._bars import Bar, print_bars
-from ltx_live.cli import Parser
 from ltx_live.config import Config, initial_values
+from ltx_live.options import Parser
 from ltx_live.stage.clock import FramePacer
 
 WINDOW_PX = (640, 360)

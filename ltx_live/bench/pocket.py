@@ -15,10 +15,11 @@ import torch
 from ltx_live import params
 from ltx_live.bench._bars import Bar, print_bars
 from ltx_live.chunk import Chunk, ChunkRequest
-from ltx_live.cli import Parser
 from ltx_live.config import initial_values
 from ltx_live.engine.ltx import LtxEngine, load
+from ltx_live.engine.settings import LtxSettings
 from ltx_live.model.mel import log_mel
+from ltx_live.options import Parser
 from ltx_live.pocket import measure, weights_folder
 from ltx_live.pocket.classifier import train_scene_classifier
 from ltx_live.pocket.description import Batch, Description, sample_descriptions
@@ -50,7 +51,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--judge-steps", type=int, default=400, help="training steps of the scene classifier")
     parser.add_argument("--details", action="store_true", help="print every case")
     options = parser.parse_args(argv)
-    engine = load(print, options.model, WIDTH_PX, HEIGHT_PX)
+    engine = load(print, LtxSettings(options.model, WIDTH_PX, HEIGHT_PX))
     bars = [picture_bar(engine), sound_bar(engine)]
     judge = train_scene_classifier(options.judge_steps)
     verdicts: dict[str, list[bool]] = {"palette": [], "scene": [], "speed": [], "sound": []}
