@@ -13,7 +13,8 @@ play: $(INSTALLED)
 
 test: $(INSTALLED)
 	@bash tools/system-packages.sh test
-	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -q
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not real_time"
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -q -m real_time
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -28,7 +28,7 @@ MAY_IMPORT = {  # what each package may import of ours; what is not listed (sess
 }
 OWNERS = {  # the files that may import an outside library; numpy may be anywhere
     "numpy": ["*"],
-    "torch": ["model/*", "weights/*", "accel/*", "engine/*", "pocket/*", "bench/*"],
+    "torch": ["model/*", "weights/*", "accel/*", "engine/*", "pocket/*", "bench/*", "proof/*"],
     "triton": ["accel/*"],
     "safetensors": ["weights/*", "pocket/*"],
     "huggingface_hub": ["weights/*"],
@@ -47,9 +47,10 @@ OWNERS = {  # the files that may import an outside library; numpy may be anywher
     "cyndilib": ["stage/ndi.py"],
     "SpoutGL": ["stage/spout.py"],
     "syphon": ["stage/syphon.py"],
-    "rich": ["cli.py", "listing.py", "render.py", "bench/*"],
+    "rich": ["cli.py", "listing.py", "models.py", "render.py", "bench/*", "proof/*"],
 }
-SHOW_PROCESS = ["session.py", "app.py", "cli.py", "listing.py", "doctor.py", "control/*", "stage/*", "media/*"]
+SHOW_PROCESS = ["session.py", "app.py", "cli.py", "listing.py", "models.py", "doctor.py"]
+SHOW_PROCESS += ["control/*", "stage/*", "media/*"]
 SHOW_PROCESS += ["engine/process.py", "engine/testcard.py"]  # these hold no torch, and nothing that imports it
 HEAVY = {"torch", "transformers", "safetensors", "triton"}
 

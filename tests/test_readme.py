@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ltx_live import cli, listing, params
+from ltx_live import cli, listing, options, params
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -32,7 +32,7 @@ def test_every_command_is_understood(command):
         return
     args = cli.parser().parse_args(arguments)
     if args.run is cli.play:
-        cli.show_config(args)
+        options.show_config(args)
 
 
 def test_every_parameter_and_file_it_names_exists():
