@@ -20,20 +20,18 @@ from ltx_live.options import (
     Parser,
     add_generation_options,
     add_home_option,
+    add_loading_options,
+    add_lora_option,
     add_show_options,
+    add_text_encoder_option,
     duration,
     find_lora,
     generation_config,
-    gibibytes,
     home,
-    lora,
     mp4_path,
-    setting,
     show_config,
-    size,
 )
 from ltx_live.weights import catalogue
-from ltx_live.weights.memory import MODES
 
 RECORD_INSTEAD_S = 20.0
 """Length of what `play` records where there is no display to play on."""
@@ -118,7 +116,13 @@ def add_models_actions(command: Parser) -> None:
 
     action = actions.add_parser("verify", help="check a model's files: sizes, sha256, every tensor's name and shape")
     action.add_argument("model", metavar="NAME|PATH", help="a model of the list, pocket, a folder or a file")
-    add_proof_options(action)
+    add_text_encoder_option(action)
+    action.add_argument("--play", action="store_true", help="also play stored prompts and write what they gave")
+    proof = action.add_argument_group("options of --play")
+    proof.add_argument("--out", type=Path, metavar="FOLDER", help="where to write (a new folder in recordings)")
+    add_lora_option(proof, "a LoRA to play at strength 0 and at its own")
+    add_loading_options(proof)
+    action.set_defaults(preset=None, prompt=None, seed=None)
     action.set_defaults(run=verify_model)
     add_home_option(action)
 
@@ -128,16 +132,8 @@ def add_models_actions(command: Parser) -> None:
     action.add_argument(
         "--dtype", choices=("fp8", "bf16"), default="fp8", help="of the large weights (fp8: 24 GB cards)"
     )
-    action.add_argument("--text-encoder", type=Path, metavar="PATH", help="Gemma 3 12B, where it lies elsewhere")
-    action.add_argument(
-        "--lora",
-        dest="loras",
-        type=lora,
-        action="append",
-        default=[],
-        metavar="FILE[:STRENGTH]",
-        help="a LoRA to fold into the transformer for good; may be repeated",
-    )
+    add_text_encoder_option(action)
+    add_lora_option(action, "a LoRA to fold into the transformer for good")
     action.add_argument(
         "--only",
         choices=("transformer", "text-projection", "text-encoder", "video-vae", "audio-vae"),
@@ -151,37 +147,6 @@ def add_models_actions(command: Parser) -> None:
     action = actions.add_parser("lora", help="what a LoRA file is: rank, targets, IC-LoRA or not")
     action.add_argument("path", type=Path, metavar="FILE", help="a .safetensors file")
     action.set_defaults(run=describe_lora)
-
-
-def add_proof_options(action: Parser) -> None:
-    """The options of `models verify --play`: how the model is loaded and played, and where the proof goes."""
-    action.add_argument("--text-encoder", type=Path, metavar="PATH", help="Gemma 3 12B, where it lies elsewhere")
-    action.add_argument("--play", action="store_true", help="also play stored prompts and write what they gave")
-    play = action.add_argument_group("options of --play")
-    play.add_argument("--out", type=Path, metavar="FOLDER", help="where to write (a new folder in recordings)")
-    play.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="what computes (auto)")
-    play.add_argument("--memory", choices=MODES, default="auto", help="where weights live (auto: what fits)")
-    play.add_argument("--max-vram-gb", type=gibibytes, metavar="GIB", help="GPU memory to use at most")
-    play.add_argument(
-        "--lora",
-        dest="loras",
-        type=lora,
-        action="append",
-        default=[],
-        metavar="FILE[:STRENGTH]",
-        help="a LoRA to play at strength 0 and at its own (1); may be repeated",
-    )
-    play.add_argument("--size", type=size, metavar="WxH", help="picture size, snapped to multiples of 32 (320x384)")
-    play.add_argument(
-        "--set",
-        dest="settings",
-        type=setting,
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="value of any parameter, such as num_frames=57 (129); may be repeated",
-    )
-    action.set_defaults(preset=None, prompt=None, seed=None)
 
 
 def recording_instead(show: Config) -> Config:
@@ -252,7 +217,7 @@ def verify_model(args: argparse.Namespace) -> int:
     if not args.play:
         return models.verify(args.model, home(args), text_encoder)
     longest = {} if args.model == "pocket" else {"num_frames": params.find("num_frames").default}
-    config = dataclasses.replace(generation_config(args, **longest), device=args.device)
+    config = generation_config(args, **longest)
     status = models.verify(args.model, home(args), text_encoder)
     from ltx_live.proof import play as proof
 

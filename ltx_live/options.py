@@ -30,7 +30,20 @@ def add_generation_options(command: Parser) -> None:
         metavar="NAME|PATH",
         help="pocket, testcard, ltx-2.3 or weights of your own (pocket)",
     )
+    command.add_argument("--preset", metavar="NAME", help="initial values of presets.toml: live, instrument, stage")
+    command.add_argument("--prompt", metavar="TEXT", help="what to start with")
+    command.add_argument("--seed", type=int, metavar="N", help="base seed; also stops its changing by itself")
+    add_text_encoder_option(command)
+    add_lora_option(command, "a LoRA, played as lora/1, the next as lora/2, ...")
+    add_loading_options(command)
+    add_home_option(command)
+
+
+def add_text_encoder_option(command: Parser) -> None:
     command.add_argument("--text-encoder", type=Path, metavar="PATH", help="Gemma 3 12B, where it lies elsewhere")
+
+
+def add_lora_option(command: argparse._ActionsContainer, what_for: str) -> None:
     command.add_argument(
         "--lora",
         dest="loras",
@@ -38,14 +51,16 @@ def add_generation_options(command: Parser) -> None:
         action="append",
         default=[],
         metavar="FILE[:STRENGTH]",
-        help="a LoRA, played as lora/1, the next as lora/2, ...; may be repeated",
+        help=f"{what_for}; may be repeated",
     )
+
+
+def add_loading_options(command: argparse._ActionsContainer) -> None:
+    """Where a model is computed, and the values that it starts with."""
+    command.add_argument("--device", default="auto", metavar="NAME", help="what computes: auto, cpu, cuda, cuda:1")
     command.add_argument("--memory", choices=MODES, default="auto", help="where weights live (auto: what fits)")
     command.add_argument("--max-vram-gb", type=gibibytes, metavar="GIB", help="GPU memory to use at most")
-    command.add_argument("--preset", metavar="NAME", help="initial values of presets.toml: live, instrument, stage")
-    command.add_argument("--prompt", metavar="TEXT", help="what to start with")
     command.add_argument("--size", type=size, metavar="WxH", help="picture size, snapped to multiples of 32")
-    command.add_argument("--seed", type=int, metavar="N", help="base seed; also stops its changing by itself")
     command.add_argument(
         "--set",
         dest="settings",
@@ -55,7 +70,6 @@ def add_generation_options(command: Parser) -> None:
         metavar="NAME=VALUE",
         help="initial value of any parameter; may be repeated",
     )
-    add_home_option(command)
 
 
 def add_show_options(command: Parser) -> None:
@@ -152,6 +166,7 @@ def generation_config(args: argparse.Namespace, **settings: Any) -> Config:
     return Config(
         model=args.model,
         home=home(args),
+        device=args.device,
         text_encoder=args.text_encoder and args.text_encoder.expanduser(),
         memory=args.memory,
         max_vram_gb=args.max_vram_gb,

@@ -10,7 +10,7 @@ HERE = Path(__file__).parent
 WRITER = HERE / "layout_writer.py"
 REAL_TIME = ("stage/", "control/", "engine/test_process.py", "engine/test_supervision.py")
 REAL_TIME += ("test_app.py", "test_cli.py", "test_live_pocket.py")
-"""Where tests play in real time or use real devices: `make test` runs these one after the other, the rest in parallel."""
+"""Where tests play in real time or use real devices: `make test` runs these one by one, the rest in parallel."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

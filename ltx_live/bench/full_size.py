@@ -1,7 +1,8 @@
 """`ltx-live bench full_size`: LTX-2.3 at full size with random weights, in every memory mode, on one CUDA GPU.
 
 Makes the checkpoint (42 GB, split FP8 layout) in --folder unless it is there, then plays two chunks per mode, each in a
-process of its own: 320x384, 129 frames, 8 steps, with sound; the second has a new prompt and continues the first.
+process of its own: 8 steps, with sound, 320x384 and 129 frames unless said otherwise; the second has a new prompt and
+continues the first.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -32,6 +33,9 @@ from ltx_live.weights.memory import GIB
 from ltx_live.weights.streaming import Unit
 
 PROMPTS = ("a slow red tunnel with drums", "blue waves under a golden sky, bells, and a voice far away")
+LONGEST_PROMPT = "slow red tunnel with drums and bells, " * 200
+"""Cut at 1024 tokens."""
+
 CARD_GB = 22.5
 """What a 24 GB card has for one program."""
 
@@ -49,12 +53,16 @@ class Run:
     lora: bool = False
     merge: bool = False
     strength: float = 1.0
+    width: int = 320
+    height: int = 384
+    num_frames: int = 129
 
     def settings(self, folder: Path) -> LtxSettings:
         return LtxSettings(
             model=folder,
-            width=320,
-            height=384,
+            width=self.width,
+            height=self.height,
+            num_frames=self.num_frames,
             device="cuda",
             memory=self.memory,
             max_vram_gb=self.max_vram_gb,
@@ -75,6 +83,8 @@ RUNS = (
     Run("LoRA merged", lora=True, merge=True),
     Run("24 GB, LoRA live", max_vram_gb=CARD_GB, lora=True),
     Run("24 GB, LoRA merged", max_vram_gb=CARD_GB, lora=True, merge=True),
+    Run("768x512, 121 frames", "resident", width=768, height=512, num_frames=121),
+    Run("33 frames", "resident", num_frames=33),
 )
 
 
@@ -110,7 +120,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--folder", type=Path, required=True, help="where the checkpoint is or is made (45 GB)")
     parser.add_argument("--only", help="names of the runs, separated by ; (all)")
     parser.add_argument("--out", type=Path, help="folder for the figures as JSON")
-    parser.add_argument("--one", help=argparse_hidden())
+    parser.add_argument("--one", help="run one in this process and print its figures as JSON")
     options = parser.parse_args(argv)
     folder = options.folder.expanduser().absolute()
     if options.one is not None:
@@ -125,10 +135,6 @@ def main(argv: list[str]) -> int:
         text = json.dumps([asdict(result) for result in results.values()], indent=1)
         (options.out / "full_size.json").write_text(text, encoding="utf-8")
     return print_bars("full_size", list(bars(results, folder)))
-
-
-def argparse_hidden() -> str:
-    return "run one in this process and print its figures as JSON"
 
 
 def make_checkpoint(folder: Path) -> None:
@@ -255,9 +261,9 @@ def play(run: Run, folder: Path) -> Result:
 def two_chunks(engine: LtxEngine, run: Run, result: Result, folder: Path) -> None:
     """The first chunk warms up, the second is measured."""
     params = GenerationParams(
-        prompt=PROMPTS[0], lora_strength=(run.strength,) * 8, randomize_seed=False, width=320, height=384
+        prompt=PROMPTS[0], lora_strength=(run.strength,) * 8, randomize_seed=False, width=run.width, height=run.height
     )
-    request = ChunkRequest(index=0, params=params, seed=1, start=0, num_frames=129)
+    request = ChunkRequest(index=0, params=params, seed=1, start=0, num_frames=run.num_frames)
     start_s = time.perf_counter()
     *_, first = engine.generate(request)
     result.first_chunk_s = time.perf_counter() - start_s
@@ -273,6 +279,7 @@ def two_chunks(engine: LtxEngine, run: Run, result: Result, folder: Path) -> Non
     times_s, latents, second = observe(engine, request, result)
     result.step_s = [b - a for a, b in zip(times_s, times_s[1:], strict=False)]
     result.parts_s = dict(second.timings_s)
+    result.peaks_by_part["longest prompt"] = peak_of(lambda: engine.encode((LONGEST_PROMPT,)))
     result.is_sound = all(torch.isfinite(x).all() for pair in latents for x in pair)
     result.is_sound &= bool(second.frames.std() > 1 and (second.frames[1:] != second.frames[:-1]).any())
     result.is_sound &= bool(second.audio.std() > 1e-4)
@@ -309,6 +316,14 @@ def observe(
     result.peaks_by_part["weights"] = before
     result.peaks_by_part["reserved"] = torch.cuda.memory_reserved()
     return times_s, latents, made
+
+
+def peak_of(work: Callable[[], None]) -> int:
+    """Bytes that were allocated at most while something was done, beside those that were before."""
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    work()
+    return torch.cuda.max_memory_allocated() - before
 
 
 def pinned_rate(unit: Unit, repeats: int = 10) -> float:
