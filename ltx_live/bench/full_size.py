@@ -102,6 +102,7 @@ class Result:
     peak_bytes: int = 0
     predicted_bytes: int = 0
     peaks_by_part: dict[str, int] = field(default_factory=dict)
+    beside_tensors: dict[str, int] = field(default_factory=dict)
     copied_bytes: int = 0
     copy_s: float = 0.0
     pinned_rate: float = 0.0
@@ -172,12 +173,14 @@ def describe(result: Result) -> str:
         return f"{result.name}: {result.error}"
     parts = ", ".join(f"{name} {seconds:.2f}" for name, seconds in result.parts_s.items())
     peaks = ", ".join(f"{name} {num / GIB:.2f}" for name, num in result.peaks_by_part.items())
+    beside = ", ".join(f"{name} {num / GIB:.2f}" for name, num in result.beside_tensors.items())
     lines = [
         f"{result.name}: {result.plan}",
         f"  load {result.load_s:.1f} s, first chunk {result.first_chunk_s:.2f} s, step {result.median_step_s:.3f} s, "
         f"new prompt {result.new_prompt_s:.2f} s, second chunk: {parts} s",
         f"  peak {result.peak_bytes / GIB:.2f} GiB of predicted {result.predicted_bytes / GIB:.2f}; "
         f"allocated at most, GiB: {peaks}; finite and moving: {result.is_sound}",
+        f"  CUDA beside tensors, GiB: {beside}",
     ]
     if result.copied_bytes:
         rate = result.copied_bytes / result.copy_s
@@ -251,6 +254,7 @@ def play(run: Run, folder: Path) -> Result:
             engine = load(lambda text: None, settings)
             torch.cuda.synchronize()
             result.load_s = time.perf_counter() - start_s
+            result.beside_tensors["loaded"] = beside_tensors()
             two_chunks(engine, run, result, folder)
         result.peak_bytes = max(peaks)
     except LtxLiveError as error:
@@ -267,10 +271,12 @@ def two_chunks(engine: LtxEngine, run: Run, result: Result, folder: Path) -> Non
     start_s = time.perf_counter()
     *_, first = engine.generate(request)
     result.first_chunk_s = time.perf_counter() - start_s
+    result.beside_tensors["first chunk"] = beside_tensors()
     start_s = time.perf_counter()
     engine.encode((PROMPTS[1],))
     torch.cuda.synchronize()
     result.new_prompt_s = time.perf_counter() - start_s
+    result.beside_tensors["new prompt"] = beside_tensors()
     stream = engine.networks.stream
     if stream is not None:
         stream.copies = []
@@ -279,7 +285,9 @@ def two_chunks(engine: LtxEngine, run: Run, result: Result, folder: Path) -> Non
     times_s, latents, second = observe(engine, request, result)
     result.step_s = [b - a for a, b in zip(times_s, times_s[1:], strict=False)]
     result.parts_s = dict(second.timings_s)
+    result.beside_tensors["second chunk"] = beside_tensors()
     result.peaks_by_part["longest prompt"] = peak_of(lambda: engine.encode((LONGEST_PROMPT,)))
+    result.beside_tensors["longest prompt"] = beside_tensors()
     result.is_sound = all(torch.isfinite(x).all() for pair in latents for x in pair)
     result.is_sound &= bool(second.frames.std() > 1 and (second.frames[1:] != second.frames[:-1]).any())
     result.is_sound &= bool(second.audio.std() > 1e-4)
@@ -316,6 +324,12 @@ def observe(
     result.peaks_by_part["weights"] = before
     result.peaks_by_part["reserved"] = torch.cuda.memory_reserved()
     return times_s, latents, made
+
+
+def beside_tensors() -> int:
+    """Bytes in use on the device that are not PyTorch's: CUDA's context, the code of kernels, their local memory."""
+    free, total = torch.cuda.mem_get_info()
+    return total - free - torch.cuda.memory_reserved()
 
 
 def peak_of(work: Callable[[], None]) -> int:

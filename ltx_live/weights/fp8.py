@@ -16,6 +16,7 @@ from ltx_live.errors import CheckpointError
 FLOAT8 = torch.float8_e4m3fn
 FLOAT8_MAX = 448.0
 SMALLEST_SCALE = 1e-12  # of all-zero tensors
+ROWS = 16
 
 FP8Mode = Literal["matmul", "storage", "dequantised"]
 """What becomes of float8 weights: multiplied as float8 where the GPU can (rounds the activations too), kept as float8
@@ -35,7 +36,12 @@ def dequantise(weight: Tensor, scale: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def scaled_matmul(x: Tensor, layer: "FP8Linear") -> Tensor:
-    """x (N, in) bfloat16 -> (N, out), x rounded to float8 too: with the layer's input_scale, else a scale per row."""
+    """x (N, in) bfloat16 -> (N, out), x rounded to float8 too: with the layer's input_scale, else a scale per row.
+
+    Rows are filled up to a multiple of 16, without which cuBLAS has no kernel for some numbers of rows.
+    """
+    num_rows = len(x)
+    x = F.pad(x, (0, 0, 0, -num_rows % ROWS))
     if layer.input_scale is None:
         amax = torch.linalg.vector_norm(x, float("inf"), dim=-1, keepdim=True).float()  # (N, 1)
         input_scale = (amax / FLOAT8_MAX).clamp_(min=SMALLEST_SCALE)
@@ -52,7 +58,7 @@ def scaled_matmul(x: Tensor, layer: "FP8Linear") -> Tensor:
         bias=None if layer.bias is None else layer.bias.to(x.dtype),
         out_dtype=x.dtype,
         use_fast_accum=x.is_cuda,
-    )
+    )[:num_rows]
 
 
 @cache
