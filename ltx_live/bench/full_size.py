@@ -8,11 +8,13 @@ continues the first.
 from __future__ import annotations
 
 import json
+import multiprocessing
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -129,7 +131,8 @@ def main(argv: list[str]) -> int:
         return 0
     if not torch.cuda.is_available():
         raise DeviceError("bench full_size: no CUDA GPU here; it needs one with 24 GB or more")
-    make_checkpoint(folder)
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as apart:  # whose CUDA context must not stay
+        apart.submit(make_checkpoint, folder).result()
     chosen = [run for run in RUNS if options.only is None or run.name in options.only.split(";")]
     results = {run.name: in_a_process_of_its_own(run, folder) for run in chosen}
     if options.out is not None:
@@ -146,7 +149,6 @@ def make_checkpoint(folder: Path) -> None:
         print(f"wrote the checkpoint in {time.perf_counter() - start_s:.0f} s", flush=True)
     if not lora_path(folder).exists():
         write_random_lora(lora_path(folder), Sizes().transformer, rank=64, device=torch.device("cuda"), seed=2)
-    torch.cuda.empty_cache()
 
 
 def lora_path(folder: Path) -> Path:

@@ -59,6 +59,7 @@ def prepare(settings: LtxSettings) -> Setup:
     if sys.platform == "linux":  # before CUDA starts: memory that was freed is used again whatever its size
         os.environ.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")
     torch.backends.cudnn.allow_tf32 = False  # the vocoder is meant in float32 (reference/model.md 4.3)
+    torch.backends.cudnn.deterministic = True  # the same request gives the same sound
     device = choose_device(settings.device)
     files = find_model(settings.model, settings.text_encoder)
     shapes = transformer_shapes(files)

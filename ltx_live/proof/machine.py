@@ -6,7 +6,6 @@ import hashlib
 import os
 import platform
 import subprocess
-import sys
 from importlib import metadata
 
 import torch
@@ -89,9 +88,9 @@ def files(found: ModelFiles) -> dict[str, dict[str, object]]:
 
 
 def memory(setup: Setup) -> dict[str, float]:
-    """What the plan predicted, and the most that was used until now; the card's own count holds every program on it."""
+    """What the plan predicted and what is held now; the card's own count holds every program on it."""
     where, plan = setup.storage.device, setup.plan
-    figures = {"predicted_host_gib": plan.host_bytes / GIB, "measured_host_gib": resident_set_bytes() / GIB}
+    figures = {"predicted_host_gib": plan.host_bytes / GIB, "measured_host_gib": held_host_bytes() / GIB}
     if where.type == "cuda":
         free, total = torch.cuda.mem_get_info(where)  # the allocator keeps what it has taken: this is the peak too
         figures |= {
@@ -103,11 +102,14 @@ def memory(setup: Setup) -> dict[str, float]:
     return figures
 
 
-def resident_set_bytes() -> int:
-    """The most host memory that this process has held, mapped files included; 0 where the system does not say."""
-    if sys.platform == "win32":
-        return 0
-    import resource
+def held_host_bytes() -> int:
+    """Host memory that this process holds and the system cannot take back; mapped files, which it can, are left out.
 
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    0 where the system does not say.
+    """
+    try:
+        with open("/proc/self/status", encoding="ascii") as lines:
+            kib = [int(line.split()[1]) for line in lines if line.startswith(("RssAnon:", "RssShmem:"))]
+    except OSError:
+        return 0
+    return sum(kib) * 1024

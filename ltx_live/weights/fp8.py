@@ -16,7 +16,7 @@ from ltx_live.errors import CheckpointError
 FLOAT8 = torch.float8_e4m3fn
 FLOAT8_MAX = 448.0
 SMALLEST_SCALE = 1e-12  # of all-zero tensors
-ROWS = 16
+MIN_ROWS = 64
 
 FP8Mode = Literal["matmul", "storage", "dequantised"]
 """What becomes of float8 weights: multiplied as float8 where the GPU can (rounds the activations too), kept as float8
@@ -38,10 +38,12 @@ def dequantise(weight: Tensor, scale: Tensor, dtype: torch.dtype) -> Tensor:
 def scaled_matmul(x: Tensor, layer: "FP8Linear") -> Tensor:
     """x (N, in) bfloat16 -> (N, out), x rounded to float8 too: with the layer's input_scale, else a scale per row.
 
-    Rows are filled up to a multiple of 16, without which cuBLAS has no kernel for some numbers of rows.
+    With a scale per row and a bias cuBLAS has no kernel for few rows of many inputs (docs/LOG.md), so there are at
+    least 64.
     """
     num_rows = len(x)
-    x = F.pad(x, (0, 0, 0, -num_rows % ROWS))
+    if num_rows < MIN_ROWS:
+        x = F.pad(x, (0, 0, 0, MIN_ROWS - num_rows))
     if layer.input_scale is None:
         amax = torch.linalg.vector_norm(x, float("inf"), dim=-1, keepdim=True).float()  # (N, 1)
         input_scale = (amax / FLOAT8_MAX).clamp_(min=SMALLEST_SCALE)

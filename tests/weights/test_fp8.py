@@ -164,14 +164,17 @@ def test_saving_what_was_loaded_as_float8_changes_nothing(tiny):
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU")
 @pytest.mark.parametrize("static", [False, True])
-@pytest.mark.parametrize(("num_out", "num_in"), [(4096, 4096), (16384, 4096), (4096, 16384), (2048, 4096), (32, 4096)])
-def test_a_gpu_multiplies_float8_within_its_rounding(num_out, num_in, static):
+@pytest.mark.parametrize("num_rows", [1, 35, 77])
+@pytest.mark.parametrize(
+    ("num_out", "num_in"), [(2048, 8192), (4096, 4096), (16384, 4096), (4096, 16384), (2048, 4096), (32, 4096)]
+)
+def test_a_gpu_multiplies_float8_within_its_rounding(num_out, num_in, num_rows, static):
     """Against float64: with the rounded input only the sum and the result round; with the exact one the input too."""
     torch.manual_seed(0)
     weight, scale = quantise(torch.randn(num_out, num_in, device="cuda") * num_in**-0.5)
     x = (
-        torch.randn(77, num_in, device="cuda").bfloat16()
-        * torch.linspace(0.1, 3, 77, device="cuda").bfloat16()[:, None]
+        torch.randn(num_rows, num_in, device="cuda").bfloat16()
+        * torch.linspace(0.1, 3, num_rows, device="cuda").bfloat16()[:, None]
     )
     layer = FP8Linear(nn.Linear(num_in, num_out, device="cuda"), has_input_scale=static, matmul=True)
     layer.weight.data, layer.weight_scale = weight, scale
