@@ -16,9 +16,13 @@ from ltx_live import config, listing
 from ltx_live.engine import slots
 from ltx_live.errors import LtxLiveError
 from ltx_live.pocket import weights_folder
+from ltx_live.weights import catalogue, memory
 
 TRIAL_LIMIT_S = 120  # the first import of PyTorch from a slow disk takes that long
 SYSTEM_PACKAGES = "`make play` installs it; by hand: apt-get install libportaudio2 libgl1 libegl1 libgl1-mesa-dri"
+
+FULL_MODEL = "ltx-2.3"
+FULL_MODEL_WORK = memory.Workload(width=320, height=384, num_frames=129)  # the specification's defaults
 
 Verdict = Literal["ok", "missing", "broken"]
 
@@ -47,6 +51,8 @@ def examine(home: Path) -> Iterator[Finding]:
     yield torch()
     yield library("av", "video files")
     yield weights()
+    yield full_model(home)
+    yield full_model_memory()
     yield shared_memory()
     yield home_folder(home)
     yield osc_port()
@@ -87,6 +93,37 @@ def weights() -> Finding:
         return Finding("pocket model", "broken", "no weights in the package", "pip install --force-reinstall ltx-live")
     total_mb = sum(item.stat().st_size for item in files) / 1e6
     return Finding("pocket model", "ok", f"{len(files)} files, {total_mb:.0f} MB")
+
+
+def full_model(home: Path) -> Finding:
+    """LTX-2.3's own files."""
+    try:
+        folder = catalogue.installed(FULL_MODEL, home)
+    except LtxLiveError:
+        return Finding("LTX-2.3", "missing", "not downloaded", f"ltx-live models download {FULL_MODEL}")
+    return Finding("LTX-2.3", "ok", f"{folder}")
+
+
+def full_model_memory() -> Finding:
+    """In which memory mode LTX-2.3 would play here, and the host memory that each mode needs."""
+    worked, text = trial("import torch\nprint(torch.cuda.mem_get_info()[0] if torch.cuda.is_available() else 0)")
+    gpu = int(text) if worked else 0
+    host = memory.free_host_bytes()
+    modes = [memory.plan(memory.LTX_2_3, FULL_MODEL_WORK, sys.maxsize, mode) for mode in memory.MODES[1:]]
+    needs = ", ".join(
+        f"{plan.mode} {plan.total_bytes / memory.GIB:.0f} + {plan.host_bytes / memory.GIB:.0f}" for plan in modes
+    )
+    here = f"{gpu / memory.GIB:.0f} GiB of GPU memory free, {'?' if host is None else round(host / memory.GIB)} of RAM"
+    detail = f"{here}; {FULL_MODEL_WORK.width}x{FULL_MODEL_WORK.height} needs (GPU + RAM): {needs}"
+    try:
+        chosen = memory.plan(memory.LTX_2_3, FULL_MODEL_WORK, gpu)
+    except LtxLiveError:
+        return Finding(
+            "memory for it", "missing", detail, "an NVIDIA GPU with 8 GB or more; the pocket model needs none"
+        )
+    if host is not None and chosen.host_bytes > host:
+        return Finding("memory for it", "missing", detail, f"{chosen.host_bytes / memory.GIB:.0f} GiB of free RAM")
+    return Finding("memory for it", "ok", f"it would play in mode {chosen.mode}; {detail}")
 
 
 def shared_memory() -> Finding:

@@ -192,7 +192,20 @@ def test_the_doctor_reports_every_part_without_a_traceback(tmp_path):
     done = ltx_live("doctor", "--home", str(tmp_path / "home"))
     assert done.returncode in (0, 1)
     assert done.stderr == ""
-    for part in ("Python", "PyTorch", "video", "pocket", "shared memory", "home", "OSC", "screens", "sound", "MIDI"):
+    for part in (
+        "Python",
+        "PyTorch",
+        "video",
+        "pocket",
+        "LTX-2.3",
+        "memory for it",
+        "shared memory",
+        "home",
+        "OSC",
+        "screens",
+        "sound",
+        "MIDI",
+    ):
         assert f"\n {part}" in f"\n{done.stdout}"
     assert "5 files, 26 MB" in done.stdout
     assert "made at first need" in done.stdout
