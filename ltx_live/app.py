@@ -52,7 +52,7 @@ def run(config: Config) -> int:
     with _signals() as received, contextlib.ExitStack() as parts:
         show = assemble(config, parts)
         _loop(show, received, FramePacer(HEADLESS_RATE_HZ if config.headless else WINDOW_RATE_HZ))
-    error = show.failure or show.record_error
+    error = show.failure or show.recordings.error
     if error is not None:
         raise error
     return 128 + received[0] if received else 0

@@ -8,7 +8,6 @@ import re
 import time
 from collections import deque
 from dataclasses import dataclass
-from pathlib import Path
 
 from ltx_live import params
 from ltx_live.chunk import SAMPLE_RATE_HZ, Chunk, ChunkRequest, EngineInfo
@@ -20,13 +19,14 @@ from ltx_live.control.osc import OscReceiver
 from ltx_live.control.registry import Change, Fired, Registry
 from ltx_live.engine.process import Died, EngineProcess, Failed, Loading, Message, Ready
 from ltx_live.engine.slots import Slots
-from ltx_live.errors import EngineError, LtxLiveError, MediaError
+from ltx_live.errors import EngineError, LtxLiveError
 from ltx_live.pocket.reading import Understood, understand
+from ltx_live.recordings import Recordings
 from ltx_live.session import CancelRequest, Moment, Session
 from ltx_live.stage.audio import AudioOutput
 from ltx_live.stage.hud_state import HudState
 from ltx_live.stage.playlist import EMPTY
-from ltx_live.stage.recorder import Composer, Recorder
+from ltx_live.stage.recorder import Composer
 from ltx_live.stage.timeline import Timeline
 from ltx_live.stage.window import Window
 
@@ -67,13 +67,12 @@ class Show:
 
     The length that `config.duration_s` asks for is counted from the first picture, and `config.record` begins with it.
     `failure` is what the show ends with when it cannot play: before its first picture every fault of the engine is
-    fatal, afterwards none is. `record_error` is why `config.record` could not be written; it does not end the show.
+    fatal, afterwards none is. `recordings.error` is why `config.record` could not be written; it does not end the show.
     """
 
     def __init__(self, config: Config, parts: Parts):
         self.failure: LtxLiveError | None = None
-        self.record_error: MediaError | None = None
-        self.recorder: Recorder | None = None
+        self.recordings = Recordings(config, parts.slots.layout, parts.audio.player, self.say)
         self._config = config
         self._started_s = time.perf_counter()
         self.parts = parts
@@ -84,15 +83,14 @@ class Show:
         self._loading = ""
         self._control = ""
         self._prompts: dict[int, str] = {}
-        self._closing: list[Recorder] = []
         self._messages: deque[tuple[str, float]] = deque(maxlen=8)
         self._logged: dict[str, float] = {}
         self._told: dict[str, tuple[int, float]] = {}
         self._encoded: dict[str, None] = {}
         self._take_values()
         if config.record is not None:
-            self._start_recording(config.record, config.duration_s)
-            self.recorder.wait_until_open()
+            self.recordings.start(config.record, parts.registry.values["frame_rate"], config.duration_s)
+            self.recordings.current.wait_until_open()
         meaning = self._understand(parts.registry.values["prompt"])
         if meaning is not None and meaning.unknown:
             self._tell_understood(meaning)
@@ -108,8 +106,7 @@ class Show:
             return True
         if duration_s is None or self._first_picture_s is None:
             return False
-        is_being_recorded = self.recorder is not None and self.recorder.path == self._config.record
-        return not is_being_recorded and time.perf_counter() - self._first_picture_s >= duration_s
+        return not self.recordings.is_asked_for and time.perf_counter() - self._first_picture_s >= duration_s
 
     def watch_sound(self) -> None:
         """Look at the clock, and whether the sound device is still there."""
@@ -142,14 +139,8 @@ class Show:
         self.parts.audio.player.target_gain = 0.0 if silent else output.audio_volume * output.out_master
 
     def record(self) -> None:
-        """Hand the recorder what was seen and heard; tell of recordings that have ended."""
-        if self.recorder is not None:
-            self.recorder.update(self._position, self._timeline.frame_at, self.parts.composer, self._output)
-            if self.recorder.is_over:
-                self._stop_recording()
-        for recorder in [recorder for recorder in self._closing if recorder.is_closed]:
-            self._closing.remove(recorder)
-            self._tell_recorded(recorder)
+        """Record what was seen and heard."""
+        self.recordings.update(self._position, self._timeline, self.parts.composer, self._output)
 
     def ask(self) -> None:
         """Let go of what is played, and ask the engine for what comes next."""
@@ -200,15 +191,13 @@ class Show:
 
     def close(self) -> None:
         """Fade out, complete the recordings and drop every view onto a slot."""
-        if self.recorder is not None:
-            self._stop_recording()
+        if self.recordings.current is not None:
+            self.recordings.stop()
         self._fade_out()
         self.parts.audio.player.playlist = EMPTY
         self.parts.session.history = None
         self._timeline = Timeline()
-        for recorder in self._closing:
-            recorder.close()
-            self._tell_recorded(recorder)
+        self.recordings.close()
 
     def _fade_out(self) -> None:
         """Ramp what is playing down to silence, and wait until that was heard."""
@@ -324,47 +313,15 @@ class Show:
             self.say(f"{count - told} {what}{'s' if count - told > 1 else ''} {happened}")
 
     def _fire(self, fired: Fired) -> None:
-        is_recording = self.recorder is not None
+        recordings, values = self.recordings, self.parts.registry.values
+        is_recording = recordings.current is not None
         match fired.name:
             case "restart":
                 self.parts.session.restart()
             case "rec/start" | "rec/toggle" if not is_recording:
-                self._start_recording(self._recording_path())
+                recordings.start(recordings.new_path(values["rec/name"]), values["frame_rate"])
             case "rec/stop" | "rec/toggle" if is_recording:
-                self._stop_recording()
-
-    def _start_recording(self, path: Path, duration_s: float | None = None) -> None:
-        values = self.parts.registry.values
-        layout = self.parts.slots.layout
-        self.recorder = Recorder(path, layout.width, layout.height, values["frame_rate"], duration_s)
-        self.parts.audio.player.tap = self.recorder.tap
-        self.say(f"recording to {path}", logging.INFO)
-
-    def _stop_recording(self) -> None:
-        self.parts.audio.player.tap = None
-        self.recorder.finish()
-        self._closing.append(self.recorder)
-        self.recorder = None
-
-    def _tell_recorded(self, recorder: Recorder) -> None:
-        if recorder.error:
-            self.say(recorder.error)
-            if recorder.path == self._config.record:
-                self.record_error = MediaError(recorder.error)
-        else:
-            repeated = f", {recorder.num_repeated} frames repeated" if recorder.num_repeated else ""
-            self.say(f"recorded {recorder.path}: {recorder.num_frames} frames{repeated}", logging.INFO)
-
-    def _recording_path(self) -> Path:
-        """A new file in the recordings folder: `rec/name` without anything that leads out of it, or date and time."""
-        name = self.parts.registry.values["rec/name"].removesuffix(".mp4")
-        name = re.sub(r"[^\w .+-]+", "_", name).strip(" ._") or time.strftime("ltx-live-%Y%m%d-%H%M%S")
-        folder = self._config.folder("recordings")
-        path, number = folder / f"{name}.mp4", 1
-        while path.exists():
-            number += 1
-            path = folder / f"{name}-{number}.mp4"
-        return path
+                recordings.stop()
 
     def _hud(self, prompt: str) -> HudState:
         session, registry = self.parts.session, self.parts.registry
@@ -381,7 +338,7 @@ class Show:
             buffer_s=self._timeline.unplayed_s(self._position),
             clock_s=self._position / SAMPLE_RATE_HZ,
             num_underruns=statistics.num_underruns,
-            recording=self.recorder is not None,
+            recording=self.recordings.current is not None,
             control=self._control,
             messages=tuple(self._messages),
         )

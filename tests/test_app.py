@@ -286,12 +286,12 @@ def messages(show) -> list[str]:
 
 def test_a_recording_that_fails_does_not_end_the_show(assembled, tmp_path):
     show = assembled(record=tmp_path / "f.mp4")
-    show.recorder._queue.put((np.zeros((1, 1, 3), np.uint8), np.zeros((0, 2), np.float32)))  # fits no file
+    show.recordings.current._queue.put((np.zeros((1, 1, 3), np.uint8), np.zeros((0, 2), np.float32)))  # fits no file
     end_s = time.perf_counter() + 15
-    while show.record_error is None and not show.is_over and time.perf_counter() < end_s:
+    while show.recordings.error is None and not show.is_over and time.perf_counter() < end_s:
         show.record()
-    assert "a frame is (1, 1, 3)" in str(show.record_error) and str(show.record_error) in messages(show)
-    assert not show.is_over and show.failure is None and show.recorder is None
+    assert "a frame is (1, 1, 3)" in str(show.recordings.error) and str(show.recordings.error) in messages(show)
+    assert not show.is_over and show.failure is None and show.recordings.current is None
 
 
 def test_the_sound_fades_out_at_the_end(assembled):

@@ -1,0 +1,89 @@
+"""The show's recordings: begun and ended by `rec/*`, written beside the show, told of when they are complete."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from ltx_live.config import Config
+from ltx_live.engine.slots import SlotLayout
+from ltx_live.errors import MediaError
+from ltx_live.params import OutputParams
+from ltx_live.stage.player import Player
+from ltx_live.stage.recorder import Composer, Recorder
+from ltx_live.stage.timeline import Timeline
+
+Say = Callable[[str, int], None]
+
+
+class Recordings:
+    """At most one recording at a time; those that have ended are completed by threads of their own.
+
+    `error` is why `config.record`, the recording that the show was started with, could not be written.
+    """
+
+    def __init__(self, config: Config, layout: SlotLayout, player: Player, say: Say):
+        self.error: MediaError | None = None
+        self.current: Recorder | None = None
+        self._config = config
+        self._layout = layout
+        self._player = player
+        self._say = say
+        self._closing: list[Recorder] = []
+
+    @property
+    def is_asked_for(self) -> bool:
+        """Whether what is being recorded is what the show was started for."""
+        return self.current is not None and self.current.path == self._config.record
+
+    def start(self, path: Path, frame_rate: float, duration_s: float | None = None) -> None:
+        """Record to a file from now on; for `duration_s` from the first picture, or until `stop`."""
+        self.current = Recorder(path, self._layout.width, self._layout.height, frame_rate, duration_s)
+        self._player.tap = self.current.tap
+        self._say(f"recording to {path}", logging.INFO)
+
+    def stop(self) -> None:
+        """End the recording; its file is completed beside the show."""
+        self._player.tap = None
+        self.current.finish()
+        self._closing.append(self.current)
+        self.current = None
+
+    def update(self, position: float, timeline: Timeline, composer: Composer, output: OutputParams) -> None:
+        """Hand over what was seen and heard; tell of recordings that are complete."""
+        if self.current is not None:
+            self.current.update(position, timeline.frame_at, composer, output)
+            if self.current.is_over:
+                self.stop()
+        for recorder in [recorder for recorder in self._closing if recorder.is_closed]:
+            self._closing.remove(recorder)
+            self._tell(recorder)
+
+    def close(self) -> None:
+        """Wait until all files are complete; `stop` comes first."""
+        for recorder in self._closing:
+            recorder.close()
+            self._tell(recorder)
+
+    def new_path(self, name: str) -> Path:
+        """A new file in the recordings folder: `name` without anything that leads out of it, or date and time."""
+        name = re.sub(r"[^\w .+-]+", "_", name.removesuffix(".mp4")).strip(" ._")
+        name = name or time.strftime("ltx-live-%Y%m%d-%H%M%S")
+        folder = self._config.folder("recordings")
+        path, number = folder / f"{name}.mp4", 1
+        while path.exists():
+            number += 1
+            path = folder / f"{name}-{number}.mp4"
+        return path
+
+    def _tell(self, recorder: Recorder) -> None:
+        if recorder.error:
+            self._say(recorder.error, logging.WARNING)
+            if recorder.path == self._config.record:
+                self.error = MediaError(recorder.error)
+        else:
+            repeated = f", {recorder.num_repeated} frames repeated" if recorder.num_repeated else ""
+            self._say(f"recorded {recorder.path}: {recorder.num_frames} frames{repeated}", logging.INFO)
