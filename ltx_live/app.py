@@ -10,7 +10,7 @@ import queue
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ltx_live.config import EMBEDDED, Config
@@ -50,7 +50,9 @@ def run(config: Config) -> int:
     """
     logging.getLogger("ltx_live").setLevel(logging.INFO)
     with _signals() as received, contextlib.ExitStack() as parts:
-        show = assemble(config, parts)
+        show = assemble(config, parts, received)
+        if show is None:
+            return 128 + received[0]
         _loop(show, received, FramePacer(HEADLESS_RATE_HZ if config.headless else WINDOW_RATE_HZ))
     error = show.failure or show.recordings.error
     if error is not None:
@@ -58,9 +60,12 @@ def run(config: Config) -> int:
     return 128 + received[0] if received else 0
 
 
-def assemble(config: Config, closing: contextlib.ExitStack) -> Show:
-    """The show with all its parts running; `closing` ends them in the right order. Raises LtxLiveError."""
-    registry = Registry(initial_values(config.values))
+def assemble(config: Config, closing: contextlib.ExitStack, received: Sequence[int] = ()) -> Show | None:
+    """The show with all its parts running; `closing` ends them in the right order. Raises LtxLiveError.
+
+    None where a signal was `received` while the engine looked for its model.
+    """
+    registry = Registry(initial_values(config.values), fixed=config.fixed())
     mapper = Mapper(load_mappings(config.mapping, config.home))
     events: queue.SimpleQueue[Transaction] = queue.SimpleQueue()
     osc = OscReceiver(events, *config.osc)
@@ -70,7 +75,9 @@ def assemble(config: Config, closing: contextlib.ExitStack) -> Show:
     engine = closing.enter_context(EngineProcess(engine_spec(config), slots))
     log.info("engine: process %s", engine.pid)
     if config.model not in EMBEDDED:
-        _wait_for_plan(engine)
+        _wait_for_plan(engine, received)
+        if received:
+            return None
     window, composer = _open_window(config, events, registry) if not config.headless else (None, _offscreen())
     if window is not None:
         closing.callback(window.close)
@@ -95,12 +102,13 @@ def assemble(config: Config, closing: contextlib.ExitStack) -> Show:
     return show
 
 
-def _wait_for_plan(engine: EngineProcess) -> None:
+def _wait_for_plan(engine: EngineProcess, received: Sequence[int]) -> None:
     """Wait until the engine has found the model's files and the memory for them; EngineError where it has not.
 
     So that a show that cannot be played opens no window. Loading, which takes longer, goes on behind the title card.
+    Ends at a signal, too.
     """
-    while (message := engine.peek()) is None:
+    while (message := engine.peek()) is None and not received:
         time.sleep(PEEK_S)
     if isinstance(message, Failed | Died):
         raise EngineError(message.text)

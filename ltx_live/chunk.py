@@ -8,11 +8,23 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from ltx_live import params
+
 SAMPLE_RATE_HZ = 48_000
 """The media clock: every start position is an integer number of these samples since the show began."""
 
+LONGEST_CHUNK = params.find("num_frames").maximum
+"""Frames; an engine may have memory for fewer."""
+
 PREFIX_FRAMES = 9
 """Frames of the previous chunk that a continued chunk begins with (two video latents)."""
+
+
+LATCH_SIGMA = 0.9
+"""A step that starts with less noise than this takes no new values: what there is of the picture is settled."""
+
+WeightedPrompts = tuple[tuple[str, float], ...]
+"""Texts with weights that sum to 1."""
 
 
 def frames_to_samples(num_frames: float, frame_rate: float) -> int:
@@ -75,6 +87,7 @@ class ChunkRequest:
     the first `frame` frames of that chunk (overlap included) stay, the new chunk goes on after them; None starts a new
     take. `history` is the chunk that `continue_from` names, as the show holds it, for an engine that has it no
     longer. `num_frames` (8K + 1, overlap included) may be shorter than the parameter so that the chunk is in time.
+    `prompts` is what is played, whatever `params` say of prompts and weights; empty = `params.prompt` alone.
     """
 
     index: int
@@ -85,6 +98,12 @@ class ChunkRequest:
     continue_from: tuple[int, int] | None = None
     history: Chunk | None = None
     epoch: int = 0
+    prompts: WeightedPrompts = ()
+
+    @property
+    def played(self) -> WeightedPrompts:
+        """The prompts that the chunk starts with."""
+        return self.prompts or ((self.params.prompt, 1.0),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,20 +118,26 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class StepValues:
-    """Newest values of step-tier parameters for the chunk being made, by field name."""
+    """Newest values for the chunk being made: `prompts` as in ChunkRequest, `lora_strength` as in its parameters.
+
+    They are taken for the steps that follow if the chunk's `late_latch` is on and its noise is still LATCH_SIGMA or
+    more; the chunk is then of this `epoch`, if one is given, and has them in `latched`.
+    """
 
     values: Mapping[str, Any]
+    epoch: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class EngineInfo:
-    """What a ready engine says of itself: the name to show, its picture size, and where it runs."""
+    """What a ready engine says of itself: the name to show, its picture size, where it runs, its longest chunk."""
 
     name: str
     width: int
     height: int
     device: str
     detail: str = ""
+    max_num_frames: int = LONGEST_CHUNK
 
 
 class Engine(Protocol):

@@ -26,12 +26,13 @@ from ltx_live.options import (
     add_text_encoder_option,
     duration,
     find_lora,
+    find_loras,
     generation_config,
     home,
     mp4_path,
+    require_live_strengths,
     show_config,
 )
-from ltx_live.weights import catalogue
 
 RECORD_INSTEAD_S = 20.0
 """Length of what `play` records where there is no display to play on."""
@@ -145,8 +146,13 @@ def add_models_actions(command: Parser) -> None:
     add_home_option(action)
 
     action = actions.add_parser("lora", help="what a LoRA file is: rank, targets, IC-LoRA or not")
-    action.add_argument("path", type=Path, metavar="FILE", help="a .safetensors file")
+    action.add_argument("path", type=Path, metavar="FILE", help="a .safetensors file, or its name in a LoRA folder")
+    action.add_argument(
+        "--model", metavar="NAME|PATH", help="the model it is for (LTX-2.3 22B, which need not be here)"
+    )
+    add_text_encoder_option(action)
     action.set_defaults(run=describe_lora)
+    add_home_option(action)
 
 
 def recording_instead(show: Config) -> Config:
@@ -188,7 +194,7 @@ def display_problem() -> str:
 
 def render(args: argparse.Namespace) -> int:
     """Render to a file; its path is the last line."""
-    rendered = generation_config(args, randomize_seed=False)
+    rendered = generation_config(args, randomize_seed=False, lora_merge_strategy="permanent_merge")
     from ltx_live import render as offline
 
     status = offline.run(rendered, args.seconds, args.out)
@@ -216,6 +222,7 @@ def verify_model(args: argparse.Namespace) -> int:
     text_encoder = args.text_encoder and args.text_encoder.expanduser()
     if not args.play:
         return models.verify(args.model, home(args), text_encoder)
+    require_live_strengths(args.loras, "the proof plays at one of these")
     longest = {} if args.model == "pocket" else {"num_frames": params.find("num_frames").default}
     config = generation_config(args, **longest)
     status = models.verify(args.model, home(args), text_encoder)
@@ -226,21 +233,25 @@ def verify_model(args: argparse.Namespace) -> int:
 
 def convert_model(args: argparse.Namespace) -> int:
     """Write a model anew; the folder's path is the last line."""
-    named = args.source in catalogue.SETS
-    source = catalogue.installed(args.source, home(args)) if named else Path(args.source).expanduser()
-    text_encoder = args.text_encoder and args.text_encoder.expanduser()
-    loras = tuple((find_lora(path, home(args)), strength) for path, strength in args.loras)
     from ltx_live import models
+    from ltx_live.engines import model_path
     from ltx_live.weights.convert import Recipe
 
-    recipe = Recipe(args.dtype, loras, tuple(args.only))
+    source = model_path(args.source, home(args))
+    text_encoder = args.text_encoder and args.text_encoder.expanduser()
+    loras = find_loras(args)
+    recipe = Recipe(args.dtype, loras, tuple(args.only), args.lora_unmatched)
     return models.convert(source, args.out.expanduser().absolute(), recipe, text_encoder)
 
 
 def describe_lora(args: argparse.Namespace) -> int:
     from ltx_live import models
+    from ltx_live.engines import model_path
 
-    return models.print_lora(args.path)
+    path = find_lora(args.path.expanduser(), home(args))
+    model = args.model and model_path(args.model, home(args))
+    text_encoder = args.text_encoder and args.text_encoder.expanduser()
+    return models.print_lora(path, model, text_encoder)
 
 
 def list_params(args: argparse.Namespace) -> int:

@@ -26,7 +26,8 @@ class Config:
 
     `model` is `pocket`, `testcard`, the name of a downloaded set or a path; `text_encoder` is a file or folder for that
     part alone; `memory` and `max_vram_gb` as in `ltx_live.weights.memory`; `loras` are (file, strength), played
-    by their place as `lora/N`; `osc` is (host, port); `midi` and `audio` are name patterns, "" = choose,
+    by their place as `lora/N`; `lora_unmatched` says what keys of theirs that match no layer are: an `error`, or a
+    reason to `warn`; `osc` is (host, port); `midi` and `audio` are name patterns, "" = choose,
     "none" = off; `screen` counts from 1; `window_px` is the window's size while it is not fullscreen; `duration_s`
     None = until quit.
     """
@@ -38,6 +39,7 @@ class Config:
     memory: str = "auto"
     max_vram_gb: float | None = None
     loras: tuple[tuple[Path, float], ...] = ()
+    lora_unmatched: str = "error"
     values: Mapping[str, Any] = field(default_factory=dict)
     mapping: str = "default"
     osc: tuple[str, int] = ("127.0.0.1", OSC_PORT)
@@ -49,6 +51,16 @@ class Config:
     window_px: tuple[int, int] = (1024, 576)
     record: Path | None = None
     duration_s: float | None = None
+
+    def fixed(self) -> dict[str, str]:
+        """Live values that change nothing in this show, by name, and why: strengths of LoRAs merged or not there."""
+        is_merged = self.values["lora_merge_strategy"] == "permanent_merge"
+        merged = "merged at load; play with --set lora_merge_strategy=runtime"
+        return {
+            f"lora/{n}/strength": merged if n <= len(self.loras) else "no LoRA here; start with --lora FILE"
+            for n in range(1, params.NUM_LORAS + 1)
+            if is_merged or n > len(self.loras)
+        }
 
     def folder(self, name: str) -> Path:
         """A folder of the home (`models`, `loras`, `media`, `recordings`, `shows`), made at first need."""
@@ -67,9 +79,9 @@ def load_presets() -> dict[str, Any]:
 
 
 def initial_values(model: str, preset: str | None, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Table defaults, then the preset's, then the model's, then explicit settings (`--set`), coerced.
+    """Table defaults, then [live], then the model's, then the named preset's, then explicit settings, coerced.
 
-    A named preset wins over the model's own values. Raises ConfigError for an unknown preset and ParameterError for a
+    Raises ConfigError for an unknown preset and ParameterError for a
     setting that does not exist or cannot take its value.
     """
     presets = load_presets()

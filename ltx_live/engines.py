@@ -18,7 +18,7 @@ def engine_spec(config: Config) -> EngineSpec:
         size = {"width": values["width"], "height": values["height"]}
         return EngineSpec("ltx_live.engine.testcard", arguments=size)
     settings = LtxSettings(
-        model=model_path(config),
+        model=model_path(config.model, config.home),
         width=values["width"],
         height=values["height"],
         num_frames=values["num_frames"],
@@ -27,16 +27,17 @@ def engine_spec(config: Config) -> EngineSpec:
         memory=config.memory,
         max_vram_gb=config.max_vram_gb,
         loras=config.loras,
+        lora_unmatched=config.lora_unmatched,
         merge_loras=values["lora_merge_strategy"] == "permanent_merge",
         ffn_chunk_size=values["ffn_chunk_size"],
     )
     return EngineSpec("ltx_live.engine.ltx", arguments={"settings": settings})
 
 
-def model_path(config: Config) -> Path:
-    """Where the files of `config.model` are."""
-    if config.model == "pocket":
+def model_path(model: str, home: Path) -> Path:
+    """Where the files of the pocket, of a set of the catalogue or of a path are. Raises ConfigError for a set."""
+    if model == "pocket":
         return pocket.weights_folder()
-    if config.model in catalogue.SETS:
-        return catalogue.installed(config.model, config.home)
-    return Path(config.model).expanduser()
+    if model in catalogue.SETS:
+        return catalogue.installed(model, home)
+    return Path(model).expanduser()

@@ -12,7 +12,7 @@ from ltx_live import listing
 from ltx_live.errors import CheckpointError, ConfigError
 from ltx_live.pocket import weights_folder
 from ltx_live.weights import catalogue
-from ltx_live.weights.catalogue import GB, HubFile, ModelSet
+from ltx_live.weights.catalogue import HubFile, ModelSet, size
 
 if TYPE_CHECKING:
     from ltx_live.weights.convert import Recipe
@@ -177,17 +177,11 @@ def find_files(path: Path, text_encoder: Path | None = None) -> ModelFiles:
 def structure(files: ModelFiles) -> str:
     """What the networks in files are; raises CheckpointError where a tensor is missing or misshapen.
 
-    The ordinary loading code builds them over the mapped files: of the weights only scales and tables are read.
+    Every show checks the same before its window opens.
     """
-    from ltx_live.weights import checkpoint, text_encoder
+    from ltx_live.weights.check import check_model
 
-    storage = checkpoint.Storage(fp8="matmul")
-    transformer = checkpoint.load_transformer(files.transformer, storage)
-    checkpoint.load_text_projection(files.text_projection, transformer.config, storage)
-    checkpoint.load_video_vae(files.video_vae, storage)
-    checkpoint.load_audio_vae(files.audio_vae, storage)
-    checkpoint.load_vocoder(files.vocoder, storage)
-    text_encoder.load_text_encoder(files.text_encoder, files.tokenizer, transformer.config.text_length, storage)
+    check_model(files)
     return f"{files.name}: {files.layout}, all tensors of all networks are there in their shapes"
 
 
@@ -203,22 +197,14 @@ def convert(path: Path, out: Path, recipe: Recipe, text_encoder: Path | None = N
     return 0
 
 
-def size(num_bytes: int) -> str:
-    """Bytes as text in decimal units, as disks and the hub count them."""
-    for unit, scale in (("GB", GB), ("MB", 1e6)):
-        if num_bytes >= scale:
-            return f"{num_bytes / scale:.2f} {unit}"
-    return f"{num_bytes / 1e3:.1f} kB"
+def print_lora(path: Path, model: Path | None = None, text_encoder: Path | None = None) -> int:
+    """Print what a LoRA file is, for a model or else for LTX-2.3 22B. Raises CheckpointError."""
+    from ltx_live.weights import known, lora
+    from ltx_live.weights.checkpoint import build_transformer
+    from ltx_live.weights.parts import Source
 
-
-def print_lora(path: Path) -> int:
-    """Print what a LoRA file is. Raises CheckpointError."""
-    from ltx_live.model.config import TransformerConfig
-    from ltx_live.model.transformer import Transformer
-    from ltx_live.weights import lora
-    from ltx_live.weights.checkpoint import build_on_meta
-
-    network = build_on_meta(lambda: Transformer(TransformerConfig()), "")
-    rows = lora.describe(lora.read_lora(path.expanduser(), network, unmatched="warn"))
+    documented = Source("transformer", Path("LTX-2.3"), {}, known.CONFIG["transformer"])
+    source = documented if model is None else find_files(model, text_encoder).transformer
+    rows = lora.describe(lora.read_lora(path, build_transformer(source), unmatched="warn"))
     listing.print_table("", ("", ""), rows)
     return 0

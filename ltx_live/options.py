@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from ltx_live import config
+from ltx_live import config, params
 from ltx_live.config import EMBEDDED, Config
 from ltx_live.errors import ConfigError
 from ltx_live.params import NUM_LORAS
@@ -52,6 +54,12 @@ def add_lora_option(command: argparse._ActionsContainer, what_for: str) -> None:
         default=[],
         metavar="FILE[:STRENGTH]",
         help=f"{what_for}; may be repeated",
+    )
+    command.add_argument(
+        "--lora-unmatched",
+        choices=("error", "warn"),
+        default="error",
+        help="where a LoRA has keys that match no layer: refuse it, or warn and use the rest (error)",
     )
 
 
@@ -117,12 +125,14 @@ def duration(text: str) -> float:
 
 
 def lora(text: str) -> tuple[Path, float]:
-    """`FILE:STRENGTH` or `FILE` as (path, strength); the strength is 1 where none is given."""
+    """`FILE:STRENGTH` or `FILE` as (path, strength), a finite number; it is 1 where none is given."""
     name, colon, number = text.rpartition(":")
     try:
         path, strength = (name, float(number)) if name and colon else (text, 1.0)
     except ValueError:  # the colon belongs to the path, such as C:\\lora.safetensors
         path, strength = text, 1.0
+    if not math.isfinite(strength):
+        raise argparse.ArgumentTypeError(f"'{text}': the strength must be a finite number, such as 0.8")
     return Path(path).expanduser(), strength
 
 
@@ -163,26 +173,49 @@ def generation_config(args: argparse.Namespace, **settings: Any) -> Config:
         settings |= {"seed": args.seed, "randomize_seed": False}
     settings |= {f"lora/{i}/strength": strength for i, (_, strength) in enumerate(args.loras, 1)}
     values = config.initial_values(args.model, args.preset, settings | dict(args.settings))
-    return Config(
+    if values["lora_merge_strategy"] == "runtime":
+        merge = "or merge the LoRA at load with --set lora_merge_strategy=permanent_merge"
+        require_live_strengths(args.loras, f"give one of these, {merge}")
+    made = Config(
         model=args.model,
         home=home(args),
         device=args.device,
         text_encoder=args.text_encoder and args.text_encoder.expanduser(),
         memory=args.memory,
         max_vram_gb=args.max_vram_gb,
-        loras=tuple((find_lora(path, home(args)), strength) for path, strength in args.loras),
+        loras=find_loras(args),
+        lora_unmatched=args.lora_unmatched,
         values=values,
     )
+    for name, reason in made.fixed().items():
+        if name in dict(args.settings):
+            raise ConfigError(f"--set {name}: {reason}")
+    return made
+
+
+def require_live_strengths(loras: Sequence[tuple[Path, float]], advice: str) -> None:
+    """Raise ConfigError for a strength that the fader of a live LoRA does not reach."""
+    row = params.find("lora/1/strength")
+    for path, strength in loras:
+        if not row.minimum <= strength <= row.maximum:
+            raise ConfigError(f"--lora {path}:{strength:g}: a live strength is {row.range_text}; {advice}")
+
+
+def find_loras(args: argparse.Namespace) -> tuple[tuple[Path, float], ...]:
+    """The LoRAs of `--lora` with their strengths. Raises ConfigError for one that is not there."""
+    return tuple((find_lora(path, home(args)), strength) for path, strength in args.loras)
 
 
 def find_lora(path: Path, home: Path) -> Path:
     """The LoRA file: as given, or by its name in the folders that hold LoRAs. Raises ConfigError."""
     folders = (Path(), home / "loras", Path.home() / ".daydream-scope/models/lora")
     for folder in folders:
-        for name in (path, path.with_name(path.name + ".safetensors")):
+        for name in (path, Path(f"{path}.safetensors")):
             if (folder / name).is_file():
                 return (folder / name).absolute()
-    raise ConfigError(f"--lora {path}: no such file, nor in {folders[1]} or {folders[2]}")
+    if path.is_dir():
+        raise ConfigError(f"LoRA {path}: a folder; give the .safetensors file in it")
+    raise ConfigError(f"LoRA {path}: no such file, nor in {folders[1]} or {folders[2]}")
 
 
 def home(args: argparse.Namespace) -> Path:

@@ -23,7 +23,7 @@ Tier = Literal["frame", "step", "chunk", "reload"]
 Landing = Literal["now", "chunk"]
 
 SCHEDULES = ("distilled", "linear", "cosine", "linear_quadratic", "beta")
-NUM_BANK_SLOTS = 16
+NUM_BANK_SLOTS = 64
 NUM_PROMPTS = 8
 NUM_LORAS = 8
 SEED_MAX = 2**31 - 1
@@ -187,10 +187,28 @@ PARAMETERS: tuple[Parameter, ...] = (
     _float("realtime_pacing_slack", 0.0, 0, 10, "chunk", "chunks to make ahead; slots set at start", landing="chunk"),
     _int("seed", 42, 0, SEED_MAX, "chunk", "base seed; a chunk's own derives from it and its index", landing="chunk"),
     _float("continuity", 1.0, 0, 1, "chunk", "hold on the previous chunk, 0 = independent chunks", landing="chunk"),
+    _float("drift_anchor", 0.0, 0, 1, "chunk", "pull of each chunk's statistics to its scene's first", landing="chunk"),
+    _float("prefix_noise", 0.0, 0, 1, "chunk", "noise on what a chunk continues from", landing="chunk"),
+    _float("refresh", 0.0, 0, 1, "chunk", "how far a new prompt lets go of the old picture", landing="chunk"),
+    _float("loudness_match", 0.0, 0, 1, "chunk", "pull of each chunk's loudness to its scene's first", landing="chunk"),
+    _int("cut_frames", 33, 9, 257, "chunk", "longest chunk that answers a gesture, 8K + 1", landing="chunk",
+         snap=snap_num_frames),
+    _bool("late_latch", False, "chunk", "step values enter the chunk being made, while its noise is high",
+          landing="chunk"),
     # Prompts.
     _str("prompt", "chunk", "what is played", landing="now"),
-    _str("prompts/N/text", "chunk", "text of a weighted prompt", landing="now", count=NUM_PROMPTS, since=FLOW),
-    _float("prompts/N/weight", 0.0, 0, 1, "step", "its weight", landing="now", count=NUM_PROMPTS, since=FLOW),
+    _str("prompt/visual", "chunk", "what is seen; with speech and sounds it replaces `prompt`", landing="now"),
+    _str("prompt/speech", "chunk", "what is said", landing="now"),
+    _str("prompt/sounds", "chunk", "what is heard", landing="now"),
+    _str("prompts/N/text", "chunk", "text of a weighted prompt", landing="now", count=NUM_PROMPTS),
+    _float("prompts/N/weight", 0.0, 0, 1, "step", "its weight; all 0 = `prompt` is played", landing="now",
+           count=NUM_PROMPTS),
+    _enum("prompts/interpolation", "linear", ("linear", "spherical"), "chunk", "how contexts are mixed",
+          landing="now"),
+    _float("prompts/morph", 0.0, 0, 600, "chunk", "time from an old prompt to a new one, 0 = at once",
+           landing="chunk"),
+    _enum("prompts/morph_unit", "seconds", ("seconds", "beats", "chunks"), "chunk", "unit of prompts/morph",
+          landing="chunk"),
     _trigger("bank/N/connect", "chunk", "play this prompt of the bank", landing="now", count=NUM_BANK_SLOTS),
     _str("bank/N/text", "chunk", "the prompt in this slot", count=NUM_BANK_SLOTS),
     _str("bank/N/name", "frame", "the name of this slot", count=NUM_BANK_SLOTS),
@@ -221,10 +239,16 @@ PARAMETERS: tuple[Parameter, ...] = (
     _int("window/screen", 1, 1, 16, "frame", "screen number, 1 = first"),
     _enum("window/hud", "full", ("off", "min", "full"), "frame", "head-up display"),
     _bool("window/cursor", True, "frame", "show the mouse pointer when it moves"),
-    # Tempo: what a tap shows; quantised landings come with the flow version.
-    _float("tempo/bpm", 120.0, 20, 300, "frame", "tempo", unit="bpm", since=FLOW),
-    _trigger("tempo/tap", "frame", "tap tempo", since=FLOW),
-    _trigger("tempo/resync", "frame", "beat one is now", since=FLOW),
+    # Tempo.
+    _float("tempo/bpm", 120.0, 20, 300, "frame", "tempo", unit="bpm"),
+    _int("tempo/beats_per_bar", 4, 1, 16, "frame", "beats of a bar"),
+    _enum("tempo/quantise", "now", ("now", "chunk", "beat", "bar", "2 bars", "4 bars"), "frame",
+          "where a gesture lands"),
+    _bool("tempo/midi_clock", False, "frame", "follow the clock of a MIDI input"),
+    _trigger("tempo/tap", "frame", "tap tempo"),
+    _trigger("tempo/resync", "frame", "beat one is now"),
+    _trigger("tempo/nudge_up", "frame", "beats a little earlier"),
+    _trigger("tempo/nudge_down", "frame", "beats a little later"),
     # Recording.
     _trigger("rec/start", "frame", "start recording"),
     _trigger("rec/stop", "frame", "stop recording"),

@@ -7,6 +7,8 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from ltx_live import __version__, cli, options, params
 from ltx_live.config import Config
@@ -61,7 +63,20 @@ def test_version():
             "--model /no/such/model: no such file or folder; give pocket, testcard, ltx-2.3",
         ),
         (["render", "--model", "ltx-2.3", "--out", "a.mp4"], "is not downloaded in"),
-        (["play", "--lora", "/no/such.safetensors:0.5"], "--lora /no/such.safetensors: no such file, nor in"),
+        (["play", "--lora", "/no/such.safetensors:0.5"], "LoRA /no/such.safetensors: no such file, nor in"),
+        (["play", "--lora", "/"], "LoRA /: a folder; give the .safetensors file in it"),
+        (["play", "--lora", f"{__file__}:inf"], "the strength must be a finite number"),
+        (["render", "--out", "a.mp4", "--lora", f"{__file__}:nan"], "the strength must be a finite number"),
+        (["models", "convert", "pocket", "a", "--lora", f"{__file__}:-inf"], "the strength must be a finite number"),
+        (["play", "--lora", f"{__file__}:3"], "test_cli.py:3: a live strength is 0 to 2; give one of these, or merge"),
+        (["play", "--lora", f"{__file__}:-0.5"], "a live strength is 0 to 2"),
+        (["models", "verify", "pocket", "--play", "--lora", f"{__file__}:3"], "is 0 to 2; the proof plays at one"),
+        (["play", "--lora-unmatched", "perhaps"], "invalid choice: 'perhaps'"),
+        (["play", "--set", "lora/1/strength=1"], "--set lora/1/strength: no LoRA here; start with --lora FILE"),
+        (
+            ["render", "--out", "a.mp4", "--lora", __file__, "--set", "lora/1/strength=1"],
+            "--set lora/1/strength: merged at load; play with --set lora_merge_strategy=runtime",
+        ),
         (["play", *["--lora", __file__] * 9], "9 LoRAs are given, 8 can be played"),
         (["play", "--max-vram-gb", "-1"], "GiB above 0"),
         (["play", "--memory", "cloud"], "invalid choice: 'cloud'"),
@@ -69,7 +84,7 @@ def test_version():
         (["render"], "required: --out"),
         (["render", "--out", "a.mp4", "--seconds", "soon"], "seconds above 0"),
         (["bench", "nothing"], "no such benchmark"),
-        (["bench", "_bars"], "choose one of full_size, loop, pocket"),
+        (["bench", "_bars"], "choose one of full_size, "),
         (["bench", "loop", "--nope"], "unrecognized arguments: --nope; see `ltx-live bench loop --help`"),
         (["bench", "pocket", "--prompts", "few"], "invalid int value: 'few'"),
         (["params", "--json", "--markdown"], "not allowed with"),
@@ -221,7 +236,32 @@ def test_loras_are_found_by_name_and_start_at_their_strengths(tmp_path):
     assert [found.values[f"lora/{i}/strength"] for i in (1, 2)] == [0.25, 1.0]
 
 
+def test_faders_without_a_live_lora_are_named_with_the_reason():
+    one = show("--lora", __file__).fixed()
+    assert list(one) == [f"lora/{n}/strength" for n in range(2, 9)] and set(one.values()) == {
+        "no LoRA here; start with --lora FILE"
+    }
+    merged = show("--lora", f"{__file__}:-7.5", "--set", "lora_merge_strategy=permanent_merge")
+    assert merged.loras == ((Path(__file__), -7.5),)
+    assert len(merged.fixed()) == 8 and merged.fixed()["lora/1/strength"].startswith("merged at load; play with --set")
+
+
+def test_a_rendering_merges_loras_unless_asked_otherwise(tiny, tmp_path, capsys, caplog):
+    layer, out = "diffusion_model.transformer_blocks.0.attn1.to_q", tmp_path / "a.mp4"
+    factors = {f"{layer}.lora_A.weight": torch.ones(1, 32), f"{layer}.lora_B.weight": torch.ones(32, 1)}
+    factors |= {f"diffusion_model.elsewhere.{name}": torch.ones(1, 1) for name in ("lora_A.weight", "lora_B.weight")}
+    save_file(factors, tmp_path / "strong.safetensors")
+    command = ["render", "--model", str(tiny.folder), "--seconds", "0.2", "--size", "64x32", "--out", str(out)]
+    command += ["--device", "cpu", "--set", "num_frames=9", "--set", "num_steps=1", "--set", "schedule=linear"]
+    command += ["--lora", f"{tmp_path / 'strong.safetensors'}:5"]
+    assert cli.main([*command, "--set", "lora_merge_strategy=runtime"]) == 2  # no fader goes so far
+    assert cli.main(command) == 1
+    assert "matching no layer: 2 tensors (diffusion_model.elsewhere" in capsys.readouterr().err
+    assert cli.main([*command, "--lora-unmatched", "warn"]) == 0 and out.is_file()
+    assert "matching no layer and not used: 2 tensors" in caplog.text
+
+
 def test_benchmarks_are_found_by_name():
     done = ltx_live("bench")
     assert done.returncode == 0
-    assert done.stdout.split() == ["full_size", "loop", "pocket"]
+    assert {"full_size", "loop", "pocket"} <= {*done.stdout.split()} and "_bars" not in done.stdout

@@ -80,6 +80,14 @@ def test_a_dry_run_counts_what_is_there_begun_or_in_another_set(capsys, tmp_path
     assert "about 25.02 GB" in text
 
 
+def test_offline_every_missing_file_is_named_with_its_folder(capsys, tmp_path):
+    status, text, error = run(capsys, "download", "ltx-2.3", "--offline", "--home", str(tmp_path))
+    assert status == 1 and error.count("\n") == 1 and "lacks 6 files (43.72 GB): " in error
+    *models_files, lora = [path for _, path in SETS["ltx-2.3"].places(tmp_path)]
+    assert f"{', '.join(path.name for path in models_files)} in {tmp_path / 'models' / 'ltx-2.3'}; " in error
+    assert f"{lora.name} in {tmp_path / 'loras'}. Go online" in error
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -163,6 +171,31 @@ def test_a_lora_file_is_described(capsys, tmp_path):
     assert "diffusion_model.nowhere" in rows["unmatched"]
     assert "yes (reference_downscale_factor in its metadata)" in rows["IC-LoRA"]
     assert rows["reference downscale"].split()[-1] == "2"
+
+
+def test_a_lora_is_found_by_name_and_described_for_a_model(capsys, layouts, tiny, tmp_path):
+    (tmp_path / "loras").mkdir()
+    layer = "diffusion_model.transformer_blocks.2.attn1.to_q"
+    factors = {f"{layer}.lora_A.weight": torch.ones(2, 32), f"{layer}.lora_B.weight": torch.ones(32, 2)}
+    save_file(factors, tmp_path / "loras" / "small.safetensors")
+    split = layouts.write_split(tmp_path / "split", tiny)
+    home = ("--home", str(tmp_path))
+    status, text, _ = run(capsys, "lora", "small", "--model", str(split), *home)
+    assert status == 0 and "attn1 1" in text and str(tmp_path / "loras" / "small.safetensors") in text
+    (split / "3.safetensors").rename(tmp_path / "gemma.safetensors")
+    elsewhere = ("--text-encoder", str(tmp_path / "gemma.safetensors"))
+    assert run(capsys, "lora", "small", "--model", str(split), *elsewhere, *home) == (0, text, "")
+    status, _, error = run(capsys, "lora", "small", *home)
+    assert status == 1 and "is (2, 32), must be (rank, 4096)" in error and error.count("\n") == 1
+    status, _, error = run(capsys, "lora", str(split), *home)
+    assert status == 2 and f"LoRA {split}: a folder; give the .safetensors file in it" in error
+    status, _, error = run(capsys, "lora", "large", *home)
+    assert status == 2 and "LoRA large: no such file, nor in" in error
+
+
+def test_a_lora_is_described_for_the_pocket(capsys, tmp_path):
+    status, _, error = run(capsys, "lora", str(lora_file(tmp_path / "large.safetensors")), "--model", "pocket")
+    assert status == 1 and "misshapen" in error
 
 
 def test_a_file_that_is_no_lora_is_one_line(capsys, tmp_path):

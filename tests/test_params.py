@@ -131,10 +131,10 @@ def test_an_unknown_name_gets_a_suggestion():
 
 
 def test_indexed_rows():
-    assert find("bank/16/connect") is find("bank/1/connect")
+    assert find("bank/64/connect") is find("bank/1/connect")
     assert find("bank/1/connect").kind == "trigger"
     with pytest.raises(ParameterError):
-        find("bank/17/connect")
+        find("bank/65/connect")
     with pytest.raises(ParameterError):
         find("bank/N/connect")
 

@@ -32,7 +32,7 @@ NUM_BFLOAT16_BLOCKS = 2
 
 
 @dataclass(frozen=True)
-class Sizes:
+class Configurations:
     """The configuration of every network; LTX-2.3 22B unless said otherwise."""
 
     transformer: TransformerConfig = field(default_factory=TransformerConfig)
@@ -42,31 +42,31 @@ class Sizes:
     vocoder: dict[str, Any] = field(default_factory=lambda: known.VOCODER)
 
 
-def write_random_model(folder: Path, sizes: Sizes, device: torch.device, seed: int) -> None:
+def write_random_model(folder: Path, configs: Configurations, device: torch.device, seed: int) -> None:
     """Write the five files; the same seed on the same kind of device gives the same bytes."""
     folder.mkdir(parents=True, exist_ok=True)
     with torch.device("meta"):
-        transformer = Transformer(sizes.transformer)
-        projection = TextProjection(sizes.transformer, sizes.gemma["num_hidden_layers"] + 1)
-        gemma = build_gemma(sizes.gemma)
-        video_vae = VideoVAE.from_config(sizes.video_vae)
-        audio_vae = AudioVAE.from_config(sizes.audio_vae)
-        vocoder = VocoderWithBWE.from_config(sizes.vocoder)
+        transformer = Transformer(configs.transformer)
+        projection = TextProjection(configs.transformer, configs.gemma["num_hidden_layers"] + 1)
+        gemma = build_gemma(configs.gemma)
+        video_vae = VideoVAE.from_config(configs.video_vae)
+        audio_vae = AudioVAE.from_config(configs.audio_vae)
+        vocoder = VocoderWithBWE.from_config(configs.vocoder)
     draw = Draw(device, seed)
     tokenizer = pocket_tokenizer()
     spiece = Promise("spiece_model", torch.uint8, (len(tokenizer),), lambda: tokenizer)
-    audio = {"audio_vae": sizes.audio_vae, "vocoder": sizes.vocoder}
+    audio = {"audio_vae": configs.audio_vae, "vocoder": configs.vocoder}
     files = {
         "transformer_fp8_scaled": (
-            promises(transformer, "model.diffusion_model.", draw, float8_in_transformer(sizes.transformer)),
-            {"transformer": sizes.transformer.to_metadata()},
+            promises(transformer, "model.diffusion_model.", draw, float8_in_transformer(configs.transformer)),
+            {"transformer": configs.transformer.to_metadata()},
         ),
         "text_projection_bf16": (promises(projection, "text_embedding_projection.", draw), {}),
         "gemma_fp8_scaled": (
             [spiece, *promises(gemma, "model.", draw, lambda name: name.startswith("layers."))],
-            {"text_encoder": sizes.gemma},
+            {"text_encoder": configs.gemma},
         ),
-        "video_vae_bf16": (promises(video_vae, "", draw), {"vae": sizes.video_vae}),
+        "video_vae_bf16": (promises(video_vae, "", draw), {"vae": configs.video_vae}),
         "audio_vae_bf16": (
             [*promises(audio_vae, "audio_vae.", draw), *promises(vocoder, "vocoder.", draw)],
             audio,

@@ -22,9 +22,9 @@ from pathlib import Path
 import torch
 
 from ltx_live.bench._bars import Bar, print_bars
-from ltx_live.bench._random_model import Sizes, write_random_lora, write_random_model
+from ltx_live.bench._random_model import Configurations, write_random_lora, write_random_model
 from ltx_live.chunk import Chunk, ChunkRequest, Progress
-from ltx_live.engine.ltx import LtxEngine, load
+from ltx_live.engine.ltx import LtxEngine, build
 from ltx_live.engine.settings import LtxSettings
 from ltx_live.engine.setup import prepare
 from ltx_live.errors import DeviceError, LtxLiveError
@@ -145,10 +145,10 @@ def make_checkpoint(folder: Path) -> None:
     """Write what is not there yet."""
     if not any(folder.glob("transformer*.safetensors")):
         start_s = time.perf_counter()
-        write_random_model(folder, Sizes(), torch.device("cuda"), seed=1)
+        write_random_model(folder, Configurations(), torch.device("cuda"), seed=1)
         print(f"wrote the checkpoint in {time.perf_counter() - start_s:.0f} s", flush=True)
     if not lora_path(folder).exists():
-        write_random_lora(lora_path(folder), Sizes().transformer, rank=64, device=torch.device("cuda"), seed=2)
+        write_random_lora(lora_path(folder), Configurations().transformer, rank=64, device=torch.device("cuda"), seed=2)
 
 
 def lora_path(folder: Path) -> Path:
@@ -247,13 +247,12 @@ def difference(folder: Path, one: str, other: str, first_step: bool = False) -> 
 def play(run: Run, folder: Path) -> Result:
     """Two chunks with one engine; the figures, and the latents after every step of the second as a file."""
     result = Result(run.name)
-    settings = run.settings(folder)
     try:
-        setup = prepare(settings)
+        setup = prepare(run.settings(folder))
         result.plan, result.predicted_bytes = setup.plan.describe(), setup.plan.total_bytes
         with peak_memory() as peaks:
             start_s = time.perf_counter()
-            engine = load(lambda text: None, settings)
+            engine = build(setup, lambda text: None)
             torch.cuda.synchronize()
             result.load_s = time.perf_counter() - start_s
             result.beside_tensors["loaded"] = beside_tensors()

@@ -14,7 +14,9 @@ import torch
 from torch import Tensor
 
 from ltx_live.chunk import SAMPLE_RATE_HZ, Chunk, ChunkRequest, frames_to_samples, num_prefix_frames
+from ltx_live.engine.drift import Scene
 from ltx_live.model.audio_vae import AudioVAE
+from ltx_live.model.av import AV
 from ltx_live.model.latents import AUDIO_LATENTS_PER_SECOND, MAX_AUDIO_PREFIX, ChunkWindow, patchify_audio
 from ltx_live.model.mel import MelConfig, decimate, log_mel
 
@@ -42,7 +44,7 @@ def latents_to_samples(num_latents: int) -> int:
 
 @dataclass(frozen=True)
 class Made:
-    """What a later chunk needs of one that was made: pictures, clean audio latents, and where both lie.
+    """What a later chunk needs of one that was made: pictures, clean audio latents, where both lie, and its scene.
 
     frames (F, H, W, 3) uint8 from media position `video_start` on; audio tokens (1, T, C) from `audio_origin` on.
     """
@@ -52,6 +54,7 @@ class Made:
     frame_rate: float
     audio: Tensor
     audio_origin: int
+    scene: Scene | None = None
 
     def cut(self, frame: int) -> int:
         """Media position of the cut after the first `frame` frames."""
@@ -67,13 +70,14 @@ class Made:
 class Plan:
     """Where a chunk lies on the media clock, and what it is given: frames (n, H, W, 3) uint8, audio tokens (1, m, C).
 
-    `start` is the position of the first new frame and sample.
+    `start` is the position of the first new frame and sample, `scene` that of the chunk it continues.
     """
 
     window: ChunkWindow
     start: int
     frames: np.ndarray | None = None
     audio: Tensor | None = None
+    scene: Scene | None = None
 
     @property
     def origin(self) -> int:
@@ -89,6 +93,11 @@ class Plan:
     def end(self) -> int:
         """Media position where the last frame ends, and the sound with it."""
         return self.video_start + frames_to_samples(self.window.num_frames, self.window.frame_rate)
+
+    def num_given(self, tokens_per_frame: int) -> AV[int]:
+        """Tokens that are given: the first latent holds one frame, the next 8."""
+        num_latents = (self.window.num_prefix_frames + 7) // 8
+        return AV(num_latents * tokens_per_frame, self.window.num_audio_prefix)
 
     @property
     def num_audio_latents(self) -> int:
@@ -137,9 +146,8 @@ def continued(request: ChunkRequest, made: Made) -> Plan:
         num_audio_prefix=num_audio,
         carry_s=carry / SAMPLE_RATE_HZ,
     )
-    return Plan(
-        window, request.start, made.frames[frame - num_prefix : frame], made.audio[:, whole - num_audio : whole]
-    )
+    frames, audio = made.frames[frame - num_prefix : frame], made.audio[:, whole - num_audio : whole]
+    return Plan(window, request.start, frames, audio, made.scene)
 
 
 class Past:

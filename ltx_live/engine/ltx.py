@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from ltx_live.chunk import Chunk, ChunkRequest, EngineInfo, Progress, StepValues
+from ltx_live.chunk import LATCH_SIGMA, Chunk, ChunkRequest, EngineInfo, Progress, StepValues
 from ltx_live.engine.continuity import Made, Past, Plan
+from ltx_live.engine.device import cap, memory_guard
+from ltx_live.engine.drift import Drift
 from ltx_live.engine.prompts import Prompts
 from ltx_live.engine.settings import LtxSettings
-from ltx_live.engine.setup import Setup, cap, prepare
-from ltx_live.errors import CheckpointError, EngineError
+from ltx_live.engine.setup import Setup, prepare
+from ltx_live.errors import EngineError
 from ltx_live.model.av import AV
 from ltx_live.model.conditioning import LatentState, Prefix
 from ltx_live.model.latents import (
@@ -25,42 +29,42 @@ from ltx_live.model.latents import (
     video_positions,
 )
 from ltx_live.model.layers import FeedForward
-from ltx_live.model.mel import MelConfig
-from ltx_live.model.sampler import Denoiser, Step, draw_noise, sample
+from ltx_live.model.sampler import Denoiser, States, Step, draw_noise, sample
 from ltx_live.model.schedules import custom, schedule
 from ltx_live.weights.adapters import RuntimeAdapter
+from ltx_live.weights.checkpoint import mel_config
 from ltx_live.weights.loading import Networks, load_networks
-
-STRIDES = (8, 32, 32)
-"""Frames, rows and columns to a video latent: the prefix of 9 frames and the sizes of the show are built on them."""
 
 
 def load(report: Callable[[str], None], settings: LtxSettings) -> LtxEngine:
     """What an EngineSpec names: the engine with the networks of a model; the memory plan is the first thing reported.
 
-    Raises CheckpointError for its files, DeviceError where memory does not suffice.
+    Raises CheckpointError for its files, DeviceError and EngineError where memory does not suffice.
     """
-    setup = prepare(settings)
+    return build(prepare(settings), report)
+
+
+def build(setup: Setup, report: Callable[[str], None]) -> LtxEngine:
+    """The engine that was prepared; see `load`."""
     report(setup.plan.describe())
-    cap(setup.storage.device, settings.max_vram_gb)
-    merged = setup.loras if settings.merge_loras else ()
-    networks = load_networks(setup.files, setup.plan, setup.storage, merged, report)
+    settings, device = setup.settings, setup.storage.device
+    cap(device, settings.max_vram_gb)
+    with memory_guard():
+        merged = setup.loras if settings.merge_loras else ()
+        networks = load_networks(setup.files, setup.plan, setup.storage, merged, report)
+        live = () if settings.merge_loras else setup.loras
+        adapters = [RuntimeAdapter(networks.transformer, lora, strength).attach() for lora, strength in live]
     for module in networks.transformer.modules():
         if isinstance(module, FeedForward):
             module.chunk_size = settings.ffn_chunk_size or None
-    strides = networks.video_vae.encoder.strides
-    if strides != STRIDES:
-        raise CheckpointError(
-            f"{setup.files.video_vae.where}: a latent is {strides} frames, rows and columns; it must be {STRIDES}"
-        )
-    live = () if settings.merge_loras else setup.loras
-    adapters = [RuntimeAdapter(networks.transformer, lora, strength).attach() for lora, strength in live]
-    info = EngineInfo(setup.files.name, settings.width, settings.height, str(setup.storage.device), setup.detail)
+    info = EngineInfo(
+        setup.files.name, settings.width, settings.height, str(device), setup.detail, setup.max_num_frames
+    )
     return LtxEngine(info, setup, networks, adapters)
 
 
 class LtxEngine:
-    """Makes chunks with the networks; see the protocol `Engine`. Step values are taken but change nothing yet.
+    """Makes chunks with the networks; see the protocol `Engine`.
 
     `watch` is called after every denoising step with that Step; it may look, not touch.
     """
@@ -69,50 +73,57 @@ class LtxEngine:
         self.info = info
         self.networks = networks
         self.watch: Callable[[Step], None] = lambda step: None
-        self._max_num_frames = setup.max_num_frames
         self._adapters = adapters
         self._prompts = Prompts(networks, on_host=networks.stream is not None)
-        section = setup.files.audio_vae.config
-        mel = MelConfig.from_config(section) if "preprocessing" in section else MelConfig()
-        self._past = Past(networks.audio_vae, mel)
+        self._past = Past(networks.audio_vae, mel_config(setup.files.audio_vae))
 
     def encode(self, prompts: tuple[str, ...]) -> None:
         """Encode prompts ahead of use, so that playing one later costs nothing."""
-        for prompt in prompts:
-            self._prompts.context(prompt)
+        with memory_guard():
+            for prompt in prompts:
+                self._prompts.context(prompt)
 
-    @torch.inference_mode()
     def generate(self, request: ChunkRequest) -> Generator[Progress | Chunk, StepValues | None, None]:
         """Yield Progress after every step, at last the Chunk. The same request gives the same chunk.
 
-        Raises EngineError for more frames than memory was planned for.
+        Raises EngineError for more frames than memory was planned for, and where memory runs out all the same.
         """
+        with memory_guard():
+            yield from self._generate(request)
+
+    @torch.inference_mode()
+    def _generate(self, request: ChunkRequest) -> Generator[Progress | Chunk, StepValues | None, None]:
         params, stopwatch = request.params, Stopwatch()
-        if request.num_frames > self._max_num_frames:
+        if request.num_frames > self.info.max_num_frames:
             raise EngineError(
-                f"num_frames {request.num_frames}: GPU memory was planned for {self._max_num_frames}; "
+                f"num_frames {request.num_frames}: GPU memory was planned for {self.info.max_num_frames}; "
                 f"start with --set num_frames={request.num_frames}"
             )
         self._set_strengths(params.lora_strength)
         sigmas = custom(params.sigmas) if params.sigmas else schedule(params.schedule, params.num_steps)
-        context = self._prompts.context(params.prompt)
+        context = self._prompts.mixture(request.played, params.prompts_interpolation)
+        stopwatch.lap("text")
         plan = self._past.plan(request)
-        states = self._states(plan, params.continuity)
+        geometry = self._geometry(plan)
+        drift = Drift(params, request.played, plan.scene, geometry.tokens_per_frame)
+        states = self._states(plan, drift.strength)
         noise = draw_noise(states, AV(2 * request.seed, 2 * request.seed + 1))
         denoiser = Denoiser(self.networks.transformer, states, self._prompts.text_cache)
         stopwatch.lap("encode")
-        for step in sample(denoiser, states, noise, sigmas, context):
-            self.watch(step)
-            yield Progress(request.index, step.index + 1, step.num_steps, step.sigma)
-            states = step.states
+        latching = Latching(request)
+        states = yield from self._denoise(latching, sample(denoiser, states, noise, sigmas, context))
         stopwatch.lap("denoise")
-        latents = unpatchify_video(states.video.target, self._geometry(plan))
+        drift = replace(drift, prompts=latching.prompts)
+        num_given = plan.num_given(geometry.tokens_per_frame)
+        tokens = drift.anchored(AV(states.video.target, states.audio.target), num_given)
+        latents = unpatchify_video(tokens.video, geometry)
         vae = self.networks.video_vae
         frames = vae.decode_u8(latents.to(vae.decoder.conv_in.conv.weight.dtype))[0].cpu().numpy()  # (F, H, W, 3)
         stopwatch.lap("decode")
-        audio = plan.delivered(self._sound(plan, states.audio.target))
+        sound = plan.delivered(self._sound(plan, tokens.audio))
+        audio, scene = drift.settle(tokens, num_given, sound, plan.num_overlap_samples)
         stopwatch.lap("vocode")
-        made = Made(frames, plan.video_start, params.frame_rate, states.audio.target, plan.origin)
+        made = Made(frames, plan.video_start, params.frame_rate, tokens.audio, plan.origin, scene)
         self._past.remember(request.index, made)
         yield Chunk(
             index=request.index,
@@ -123,9 +134,27 @@ class LtxEngine:
             audio_start=plan.audio_start,
             num_overlap_samples=plan.num_overlap_samples,
             frame_rate=params.frame_rate,
-            epoch=request.epoch,
+            epoch=latching.epoch,
+            latched=tuple(latching.latched),
             timings_s=stopwatch.laps_s,
         )
+
+    def _denoise(
+        self, latching: Latching, steps: Generator[Step, AV[Tensor] | None, States]
+    ) -> Generator[Progress, StepValues | None, States]:
+        """Make the steps; the states at their end. Step values that are taken count for the steps that follow."""
+        request, context = latching.request, None
+        while True:
+            try:
+                step = steps.send(context)
+            except StopIteration as end:
+                return end.value
+            self.watch(step)
+            sent = yield Progress(request.index, step.index + 1, step.num_steps, step.sigma)
+            context = None
+            if sent is not None and latching.take(step, sent):
+                self._set_strengths(latching.lora_strength)
+                context = self._prompts.mixture(latching.prompts, request.params.prompts_interpolation)
 
     def _set_strengths(self, strengths: Sequence[float]) -> None:
         """Play the LoRAs at these strengths; what was computed from the text with others is forgotten."""
@@ -166,6 +195,27 @@ class LtxEngine:
         latents = unpatchify_audio(tokens[:, plan.first_decoded_latent :], vae.latent_bands)
         weight = vae.decoder.conv_in.conv.weight
         return vocoder(vae.decode(latents.to(weight.dtype)).float())
+
+
+class Latching:
+    """The step values of a chunk being made, and what it has taken when: `latched` is ((steps done, values), ...)."""
+
+    def __init__(self, request: ChunkRequest):
+        self.request = request
+        self.prompts = request.played
+        self.lora_strength = request.params.lora_strength
+        self.epoch = request.epoch
+        self.latched: list[tuple[int, Mapping[str, Any]]] = []
+
+    def take(self, step: Step, sent: StepValues) -> bool:
+        """Whether the values count for the steps that follow: with `late_latch`, as long as the noise is high."""
+        if not self.request.params.late_latch or step.sigma < LATCH_SIGMA:
+            return False
+        self.prompts = tuple((text, weight) for text, weight in sent.values.get("prompts", self.prompts))
+        self.lora_strength = tuple(sent.values.get("lora_strength", self.lora_strength))
+        self.epoch = self.epoch if sent.epoch is None else sent.epoch
+        self.latched.append((step.index + 1, dict(sent.values)))
+        return True
 
 
 class Stopwatch:

@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 FIRST_RESTART_DELAY_S = 0.5
 LONGEST_RESTART_DELAY_S = 10.0
 GRACE_S = 1.5  # for a process to end by itself once the pipe is closed
-MAX_PROMPTS = 32
+MAX_PROMPTS = 96  # the whole bank, and what is played beside it
 LOADING_LIMIT_S = 60.0  # without a message while it loads again
 SHORTEST_LIMIT_S = 10.0  # without a message at work, once it has made a chunk
 GAP_FACTOR = 10  # what is hung has been silent for so many times the longest gap between messages
@@ -121,7 +121,7 @@ class EngineProcess:
     def encode(self, prompts: tuple[str, ...]) -> None:
         """Encode prompts, one after the other, whenever no chunk is being made. A new process has to be told again.
 
-        The newest 32 wait; a prompt that waits already counts as new.
+        The newest MAX_PROMPTS wait; a prompt that waits already counts as new.
         """
         for prompt in prompts:
             if prompt in self._prompts:

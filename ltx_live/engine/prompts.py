@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
+from ltx_live.chunk import WeightedPrompts
 from ltx_live.model.av import AV
 from ltx_live.model.transformer import TextCache, Transformer
 from ltx_live.weights.loading import Networks
 
 NUM_CONTEXTS = 96
-"""The whole prompt bank and as many others; one of the full model takes 12.6 MB."""
+"""The whole prompt bank and as many others; one of the full model takes 12.6 MB, its features 12 kB a token."""
+
+NUM_MIXTURES = 4
+"""Contexts of weighted prompts that are kept on the device: what weights come back to is cheap to mix anew."""
 
 TEXT_CACHE_BYTES = 256_000_000
 MAX_TEXT_ENTRIES = 512
@@ -29,21 +34,26 @@ class Prompts:
         """With `on_host` the contexts are kept in host memory, only the last one on the device."""
         self._networks = networks
         self._on_host = on_host
+        self._features: OrderedDict[str, AV[Tensor]] = OrderedDict()  # what connectors take, in host memory
         self._contexts: OrderedDict[str, AV[Tensor]] = OrderedDict()
         self._current: tuple[str, AV[Tensor]] | None = None
+        self._mixtures: OrderedDict[tuple[WeightedPrompts, str], AV[Tensor]] = OrderedDict()
         num_entries = min(MAX_TEXT_ENTRIES, TEXT_CACHE_BYTES // entry_bytes(networks.transformer))
         self.text_cache = TextCache(num_entries) if num_entries >= 16 else None
 
     @torch.inference_mode()
     def context(self, prompt: str) -> AV[Tensor]:
         """The context of a prompt; the same object as long as it is kept, which `text_cache` goes by."""
+        if prompt not in self._features:
+            self._features[prompt] = self._encode(prompt)
         if prompt not in self._contexts:
-            made = self._encode(prompt)
+            made = self._connect(self._features[prompt])
             self._current = prompt, made
             self._contexts[prompt] = AV(*(x.cpu() for x in made)) if self._on_host else made
-        self._contexts.move_to_end(prompt)
-        while len(self._contexts) > NUM_CONTEXTS:
-            self._contexts.popitem(last=False)
+        for kept in (self._features, self._contexts):
+            kept.move_to_end(prompt)
+            if len(kept) > NUM_CONTEXTS:
+                kept.popitem(last=False)
         if not self._on_host:
             return self._contexts[prompt]
         if self._current is None or self._current[0] != prompt:
@@ -51,18 +61,75 @@ class Prompts:
             self._current = prompt, AV(*(x.to(device) for x in self._contexts[prompt]))
         return self._current[1]
 
+    @torch.inference_mode()
+    def mixture(self, prompts: WeightedPrompts, interpolation: str) -> AV[Tensor]:
+        """The context of weighted prompts, `linear` or `spherical`; of a single one its own context.
+
+        Mixed one after the other, each by its share of the weight so far. The same object as long as it is kept.
+        """
+        if len(prompts) == 1:
+            return self.context(prompts[0][0])
+        key = prompts, interpolation
+        if key not in self._mixtures:
+            between = INTERPOLATIONS[interpolation]
+            (first, total), *others = prompts
+            mixed = self.context(first)
+            for text, weight in others:
+                total += weight
+                pairs = zip(mixed, self.context(text), strict=True)
+                mixed = AV(*(between(old, new, weight / total) for old, new in pairs))
+            self._mixtures[key] = mixed
+        self._mixtures.move_to_end(key)
+        while len(self._mixtures) > (1 if self._on_host else NUM_MIXTURES):
+            self._mixtures.popitem(last=False)
+        return self._mixtures[key]
+
     def forget(self, contexts: bool) -> None:
-        """Weights have changed: drop what was computed with them, with `contexts` the contexts too."""
+        """Weights have changed: drop what was computed with them, with `contexts` (the connectors') the contexts too.
+
+        The text encoder is never changed: a context is made anew from the features that it gave.
+        """
         if self.text_cache is not None:
             self.text_cache.clear()
         if contexts:
             self._contexts.clear()
+            self._mixtures.clear()
             self._current = None
 
     def _encode(self, prompt: str) -> AV[Tensor]:
+        """Features of the prompt's own tokens (1, S, D), in host memory."""
         networks = self._networks
         hidden = networks.encoder.encode(prompt)[None].to(networks.transformer.dtype)  # (1, S, D, L)
-        return networks.transformer.connect_text(networks.projection(hidden))
+        return AV(*(x.cpu() for x in networks.projection(hidden)))
+
+    def _connect(self, features: AV[Tensor]) -> AV[Tensor]:
+        transformer = self._networks.transformer
+        return transformer.connect_text(AV(*(x.to(transformer.patchify_proj.weight.device) for x in features)))
+
+
+def linear(a: Tensor, b: Tensor, share: float) -> Tensor:
+    """From `a` (share 0) to `b` (1) on a straight line, (..., D); computed in float32."""
+    return torch.lerp(a.float(), b.float(), share).to(a.dtype)
+
+
+def spherical(a: Tensor, b: Tensor, share: float) -> Tensor:
+    """From `a` (share 0) to `b` (1), (..., D): each token's direction turns evenly, its length changes linearly.
+
+    Slerp (Shoemake, "Animating rotation with quaternion curves", 1985). Tokens that are nearly parallel or opposite,
+    between which no arc is defined, go on a straight line. Computed in float32.
+    """
+    tokens = AV(a.float(), b.float())
+    lengths = [x.norm(dim=-1, keepdim=True) for x in tokens]  # (..., 1)
+    start, end = (x / length.clamp(min=1e-12) for x, length in zip(tokens, lengths, strict=True))
+    cosine = (start * end).sum(dim=-1, keepdim=True).clamp(-1, 1)
+    angle = cosine.acos()
+    sine = angle.sin()
+    turned = ((1 - share) * angle).sin() / sine * start + (share * angle).sin() / sine * end
+    turned = turned * torch.lerp(*lengths, share)
+    return torch.where(sine > 1e-3, turned, torch.lerp(*tokens, share)).to(a.dtype)
+
+
+INTERPOLATIONS: dict[str, Callable[[Tensor, Tensor, float], Tensor]] = {"linear": linear, "spherical": spherical}
 
 
 def entry_bytes(transformer: Transformer) -> int:

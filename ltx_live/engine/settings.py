@@ -12,7 +12,8 @@ class LtxSettings:
 
     `device` is torch's name of one or `auto`; `memory` a mode of `ltx_live.weights.memory`; `max_vram_gb` (GiB) caps
     the GPU memory of this process, as the device counts it; `num_frames` is the longest chunk that memory is planned
-    for. `loras` are files with strengths: merged into the weights, or kept beside them for live strengths.
+    for. `loras` are files with strengths: merged into the weights, or kept beside them for live strengths; keys of
+    theirs that match no layer are an `error` or a reason to `warn`.
     """
 
     model: Path
@@ -25,4 +26,5 @@ class LtxSettings:
     max_vram_gb: float | None = None
     loras: tuple[tuple[Path, float], ...] = ()
     merge_loras: bool = False
+    lora_unmatched: str = "error"
     ffn_chunk_size: int = 0

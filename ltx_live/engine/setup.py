@@ -8,18 +8,22 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from ltx_live.chunk import LONGEST_CHUNK
+from ltx_live.engine.device import allowed_bytes, available_bytes, choose_device, compute_dtype
 from ltx_live.engine.settings import LtxSettings
 from ltx_live.errors import DeviceError
 from ltx_live.model.config import TransformerConfig
-from ltx_live.model.transformer import Transformer
+from ltx_live.weights.check import check_model
 from ltx_live.weights.checkpoint import Storage
 from ltx_live.weights.files import ModelFiles, find_model
 from ltx_live.weights.fp8 import has_float8_matmul
 from ltx_live.weights.loading import measure
 from ltx_live.weights.lora import Lora, read_lora
 from ltx_live.weights.memory import (
-    CONTEXT_BYTES,
+    BYTES_PER_PIXEL,
+    BYTES_PER_TOKEN,
     GIB,
+    LONGEST_PROMPT_BYTES,
     PROCESS_BYTES,
     MemoryPlan,
     Sizes,
@@ -28,17 +32,21 @@ from ltx_live.weights.memory import (
     plan,
 )
 
+CPU = torch.device("cpu")
+
 SMALL_MODEL_BYTES = 2 * GIB
 """Float8 weights of a smaller model are dequantised once: small float8 products are slower than plain ones."""
 
-
-LONGEST_CHUNK = 257
+FULL_PIXEL_WIDTH = 128
+FULL_TEXT_WIDTH = 49 * 3840
+"""Of the full model: channels of the picture decoder's last layer, and numbers of a token's hidden states."""
 
 
 @dataclass(frozen=True)
 class Setup:
     """Everything that is decided before weights are read; `max_num_frames` is the longest chunk that memory is for."""
 
+    settings: LtxSettings
     files: ModelFiles
     storage: Storage
     plan: MemoryPlan
@@ -55,28 +63,83 @@ class Setup:
 
 
 def prepare(settings: LtxSettings) -> Setup:
-    """Read the headers and decide. Raises CheckpointError for files, DeviceError for memory that does not suffice."""
+    """Read the headers, check everything that can be checked in them, and decide.
+
+    With device `auto` a small model that does not fit on the GPU goes to the CPU, and the plan says so. Raises
+    CheckpointError for files, DeviceError for a device that is not there and for memory that does not suffice.
+    """
     if sys.platform == "linux":  # before CUDA starts: memory that was freed is used again whatever its size
         os.environ.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")
     torch.backends.cudnn.allow_tf32 = False  # the vocoder is meant in float32 (reference/model.md 4.3)
     torch.backends.cudnn.deterministic = True  # the same request gives the same sound
     device = choose_device(settings.device)
+    if device == CPU and (settings.memory != "auto" or settings.max_vram_gb is not None):
+        raise DeviceError("--memory and --max-vram-gb are about a GPU, and this would play on the CPU; leave them out")
     files = find_model(settings.model, settings.text_encoder)
-    shapes = transformer_shapes(files)
-    loras = tuple((read_lora(path, shapes), strength) for path, strength in settings.loras)
+    network = check_model(files)
+    loras = tuple((read_lora(path, network, settings.lora_unmatched), strength) for path, strength in settings.loras)
+    if device == CPU:
+        return on_cpu(settings, files, loras)
+    try:
+        return on_gpu(settings, files, loras, network.config, device)
+    except DeviceError as error:
+        if settings.device != "auto" or not is_small(measure(files, Storage(CPU, compute_dtype(CPU)))):
+            raise
+        return on_cpu(settings, files, loras, f"on the CPU, because of {error}")
+
+
+def on_gpu(
+    settings: LtxSettings,
+    files: ModelFiles,
+    loras: tuple[tuple[Lora, float], ...],
+    config: TransformerConfig,
+    device: torch.device,
+) -> Setup:
+    """The fastest memory mode that fits. Raises DeviceError where none does."""
+    available, limit = available_bytes(device), "are available"
+    allowed = None if settings.max_vram_gb is None else allowed_bytes(settings.max_vram_gb)
+    if allowed is not None and allowed < available:
+        available, limit = allowed, f"can be planned with (--max-vram-gb {settings.max_vram_gb:g})"
     storage = Storage(device, compute_dtype(device))
     if not is_small(measure(files, storage)):
         storage = Storage(device, storage.dtype, "matmul" if has_float8_matmul(device) else "storage")
-    if device.type != "cuda":
-        storage, made = plan_cpu(files, storage)
-        check_host_memory(made)
-        return Setup(files, storage, made, loras)
     adapters = 0 if settings.merge_loras else sum(lora.num_values for lora, _ in loras) * storage.dtype.itemsize
-    work = Workload(settings.width, settings.height, settings.num_frames, adapters)
-    available = available_bytes(device, settings.max_vram_gb)
-    made = plan(measure(files, storage), work, available, settings.memory)
+    work = workload(settings, files, config, adapters)
+    made = plan(measure(files, storage), work, available, settings.memory, limit)
     check_host_memory(made)
-    return Setup(files, storage, made, loras, longest_chunk(work, available - made.total_bytes))
+    return Setup(settings, files, storage, made, loras, longest_chunk(work, available - made.total_bytes))
+
+
+def on_cpu(settings: LtxSettings, files: ModelFiles, loras: tuple[tuple[Lora, float], ...], note: str = "") -> Setup:
+    """Everything resident: dequantised where host memory suffices, else as the file has it. `note` says why here.
+
+    Raises DeviceError where host memory does not suffice.
+    """
+    dequantised = Storage(CPU, compute_dtype(CPU))
+    small = is_small(measure(files, dequantised))
+    options = [dequantised] if small else [dequantised, replace(dequantised, fp8="storage")]
+    plans = [(option, resident(measure(files, option))) for option in options]
+    free = free_host_bytes()
+    storage, made = next((each for each in plans if free is None or each[1].host_bytes <= free), plans[-1])
+    check_host_memory(made)
+    return Setup(settings, files, storage, replace(made, note=note), loras)
+
+
+def workload(settings: LtxSettings, files: ModelFiles, config: TransformerConfig, adapter_bytes: int) -> Workload:
+    """The largest chunk asked for; what was measured with the full model is scaled by the widths of this one."""
+    full = TransformerConfig()
+    pixel_width = files.video_vae.entries["decoder.conv_out.conv.weight"].shape[1]
+    text_width = files.text_projection.entries["video_aggregate_embed.weight"].shape[1]  # of all hidden states
+    text_share = text_width / FULL_TEXT_WIDTH * config.text_length / full.text_length
+    return Workload(
+        settings.width,
+        settings.height,
+        settings.num_frames,
+        adapter_bytes,
+        bytes_per_token=BYTES_PER_TOKEN * config.width / full.width,
+        bytes_per_pixel=BYTES_PER_PIXEL * pixel_width / FULL_PIXEL_WIDTH,
+        longest_prompt_bytes=round(LONGEST_PROMPT_BYTES * text_share),
+    )
 
 
 def longest_chunk(work: Workload, spare: int) -> int:
@@ -86,45 +149,15 @@ def longest_chunk(work: Workload, spare: int) -> int:
     return next((n for n in lengths if replace(work, num_frames=n).working_bytes <= room), work.num_frames)
 
 
-def transformer_shapes(files: ModelFiles) -> Transformer:
-    """The transformer without memory."""
-    with torch.device("meta"):
-        return Transformer(TransformerConfig.from_metadata(files.transformer.config))
-
-
 def is_small(sizes: Sizes) -> bool:
     """Whether the weights of the transformer take less than SMALL_MODEL_BYTES."""
     return sum(sizes.blocks) + sizes.scaffold < SMALL_MODEL_BYTES
 
 
-def plan_cpu(files: ModelFiles, storage: Storage) -> tuple[Storage, MemoryPlan]:
-    """On the CPU everything is resident: dequantised where host memory suffices, else as the file has it."""
-    dequantised = Storage(storage.device, storage.dtype)
-    options = [(option, resident(measure(files, option))) for option in (dequantised, storage)]
-    free = free_host_bytes()
-    return next((option for option in options if free is None or option[1].host_bytes <= free), options[-1])
-
-
 def resident(sizes: Sizes) -> MemoryPlan:
     """Everything in host memory, and nothing elsewhere."""
     weights = sum(sizes.blocks) + sizes.scaffold + sizes.decoders + sizes.text + sizes.text_rest + sizes.embedding
-    is_pocket = weights < SMALL_MODEL_BYTES
-    return MemoryPlan("resident", len(sizes.blocks), host_bytes=weights + (GIB if is_pocket else PROCESS_BYTES))
-
-
-def available_bytes(device: torch.device, max_vram_gb: float | None) -> int:
-    """GPU memory that this process may take in all, its CUDA context included."""
-    free, total = torch.cuda.mem_get_info(device)  # opens the context, which is in `total - free` then
-    available = min(free + CONTEXT_BYTES, total)
-    return available if max_vram_gb is None else min(available, round(max_vram_gb * GIB))
-
-
-def cap(device: torch.device, max_vram_gb: float | None) -> None:
-    """Let PyTorch reserve no more than what is left of `max_vram_gb` beside the context."""
-    if device.type == "cuda" and max_vram_gb is not None:
-        total = torch.cuda.mem_get_info(device)[1]
-        share = (max_vram_gb * GIB - CONTEXT_BYTES) / total
-        torch.cuda.set_per_process_memory_fraction(min(1.0, share), device)
+    return MemoryPlan("resident", len(sizes.blocks), host_bytes=weights + (GIB if is_small(sizes) else PROCESS_BYTES))
 
 
 def check_host_memory(made: MemoryPlan) -> None:
@@ -135,23 +168,3 @@ def check_host_memory(made: MemoryPlan) -> None:
             f"memory: {free / GIB:.1f} GiB of RAM are free, mode {made.mode} needs {made.host_bytes / GIB:.1f} GiB; "
             "close other programs, or use a machine with more"
         )
-
-
-def choose_device(name: str) -> torch.device:
-    """The device of a name; `auto` is a CUDA GPU where there is one, else the CPU. DeviceError where it is missing."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.empty(0, device=name).device  # with the index of the GPU
-    except (RuntimeError, AssertionError) as error:
-        raise DeviceError(f"device '{name}': {str(error).splitlines()[0]}; use auto, cpu or cuda") from None
-    return device
-
-
-def compute_dtype(device: torch.device) -> torch.dtype:
-    """bfloat16 where the device multiplies it itself (GPUs, CPUs with AMX or AVX512-BF16), else float32."""
-    if device.type == "cuda":
-        return torch.bfloat16
-    capabilities = torch.cpu.get_capabilities()
-    native = capabilities.get("amx_bf16") or capabilities.get("avx512_bf16")
-    return torch.bfloat16 if native else torch.float32

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import zlib
 from collections.abc import Callable, Generator
+from dataclasses import replace
 
 import numpy as np
 
@@ -51,6 +52,7 @@ def load(report: Callable[[str], None], **arguments: float) -> TestCardEngine:
 class TestCardEngine:
     """Picture and sound depend on the media position alone, so seams are invisible; see `read_counters`.
 
+    Only a strip at the bottom shows the prompts, as a mixture of their colours. Step values are taken at every step.
     `chunk_time_s` is how long it pretends to work on a chunk, spread evenly over its steps.
     """
 
@@ -63,20 +65,23 @@ class TestCardEngine:
         self._bars = np.broadcast_to(np.array(BARS, np.uint8)[columns], (height, width, 3))  # (H, W, 3)
 
     def encode(self, prompts: tuple[str, ...]) -> None:
-        """Nothing to do: a prompt is shown as the colour of a strip."""
+        """Nothing to do: a prompt is a colour."""
 
     def generate(self, request: ChunkRequest) -> Generator[Progress | Chunk, StepValues | None, None]:
         """Yield Progress after every pretended step, at last the Chunk."""
         steps = num_steps(request.params)
-        latched = []
+        latched, prompts, epoch = [], request.played, request.epoch
         for step in range(1, steps + 1):
             time.sleep(self._chunk_time_s / steps)
             values = yield Progress(request.index, step, steps, sigma=1 - step / steps)
             if values is not None:
                 latched.append((step, values.values))
-        yield self._chunk(request, tuple(latched))
+                prompts = values.values.get("prompts", prompts)
+                epoch = epoch if values.epoch is None else values.epoch
+        request = replace(request, prompts=prompts, epoch=epoch)
+        yield replace(self._chunk(request), latched=tuple(latched))
 
-    def _chunk(self, request: ChunkRequest, latched: tuple) -> Chunk:
+    def _chunk(self, request: ChunkRequest) -> Chunk:
         frame_rate = request.params.frame_rate
         num_overlap = num_overlap_samples = 0
         if request.continue_from is not None:
@@ -85,7 +90,7 @@ class TestCardEngine:
         video_start = request.start - frames_to_samples(num_overlap, frame_rate)
         audio_start = request.start - num_overlap_samples
         positions = [video_start + frames_to_samples(i, frame_rate) for i in range(request.num_frames + 1)]
-        tint = np.frombuffer(zlib.crc32(request.params.prompt.encode()).to_bytes(4, "big"), np.uint8)[1:]
+        tint = np.rint(sum(weight * _colour(text) for text, weight in request.played)).astype(np.uint8)  # (3,)
         frames = np.stack([self._frame(p, frame_rate, request.index, tint) for p in positions[:-1]])  # (F, H, W, 3)
         audio = beeps(audio_start, positions[-1])  # (S, 2)
         return Chunk(
@@ -98,7 +103,6 @@ class TestCardEngine:
             num_overlap_samples=num_overlap_samples,
             frame_rate=frame_rate,
             epoch=request.epoch,
-            latched=latched,
         )
 
     def _frame(self, position: int, frame_rate: float, index: int, tint: np.ndarray) -> np.ndarray:
@@ -120,6 +124,11 @@ class TestCardEngine:
             frame[top : top + cell] = 0
             frame[top : top + cell, : NUM_BITS * cell] = np.repeat(bits, cell)[None, :, None] * 255
         return frame
+
+
+def _colour(text: str) -> np.ndarray:
+    """A colour (3,) in 0..255 that goes with a text."""
+    return np.frombuffer(zlib.crc32(text.encode()).to_bytes(4, "big"), np.uint8)[1:].astype(float)
 
 
 def flashes(position: int, frame_rate: float) -> bool:

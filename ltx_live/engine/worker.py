@@ -34,7 +34,8 @@ NO_SOUND = np.empty((0, 2), np.float32)
 class EngineSpec:
     """Which engine to run: `function(report, **arguments)` of `module`, imported and called in the engine process only.
 
-    `report(text)` shows one line of progress while it loads; it raises LtxLiveError when the engine cannot be made.
+    `report(text)` shows a line: the first is what was decided (where the model's memory will be) once all has been
+    found that is needed, the others are the stages of loading. It raises LtxLiveError when the engine cannot be made.
     """
 
     module: str

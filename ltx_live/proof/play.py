@@ -16,7 +16,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from ltx_live import params
 from ltx_live.config import Config
-from ltx_live.engine.ltx import load
+from ltx_live.engine.ltx import build
 from ltx_live.engine.settings import LtxSettings
 from ltx_live.engine.setup import Setup, prepare
 from ltx_live.engines import engine_spec
@@ -87,7 +87,7 @@ def play_model(
     proof.figures["machine"] = machine.device(setup.storage.device)
     proof.figures["model"] = machine.model(setup) | asked(settings, generation)
     proof.figures["files"] = machine.files(setup.files)
-    player = loaded(settings, setup, generation, proof.figures["model"], report)
+    player = loaded(setup, generation, proof.figures["model"], report)
     report(f"playing prompt {prompts[0].name}")
     reference = parts.play_prompt(player, proof, prompts[0])
     proof.figures["memory"] = machine.memory(setup)
@@ -124,9 +124,10 @@ def play_lora(
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     settings = replace(settings, merge_loras=False)
-    files = [f"{path.name}:{strength:g}" for path, strength in settings.loras]
+    pairs = zip(settings.loras, generation.lora_strength, strict=False)
+    files = [f"{path.name}:{strength:g}" for (path, _), strength in pairs]
     proof.figures["lora"] = {"files": ", ".join(files)}
-    player = loaded(settings, prepare(settings), generation, proof.figures["lora"], report)
+    player = loaded(prepare(settings), generation, proof.figures["lora"], report)
     report("playing with LoRA")
     parts.lora(player, proof, reference, prompt)
 
@@ -146,12 +147,10 @@ def asked(settings: LtxSettings, generation: GenerationParams) -> dict[str, obje
     }
 
 
-def loaded(
-    settings: LtxSettings, setup: Setup, generation: GenerationParams, figures: dict[str, object], report: Report
-) -> Player:
+def loaded(setup: Setup, generation: GenerationParams, figures: dict[str, object], report: Report) -> Player:
     """The engine as the show loads it, and how long that took."""
     start_s = time.perf_counter()
-    engine = load(report, settings)
+    engine = build(setup, report)
     synchronise(setup.storage.device)
     figures["load_s"] = time.perf_counter() - start_s
-    return Player(engine, generation, settings.num_frames)
+    return Player(engine, generation, setup.settings.num_frames)

@@ -16,6 +16,14 @@ HUB = "https://huggingface.co"
 GB = 1e9
 
 
+def size(num_bytes: int) -> str:
+    """Bytes as text in decimal units, as disks and the hub count them."""
+    for unit, scale in (("GB", GB), ("MB", 1e6)):
+        if num_bytes >= scale:
+            return f"{num_bytes / scale:.2f} {unit}"
+    return f"{num_bytes / 1e3:.1f} kB"
+
+
 @dataclass(frozen=True, slots=True)
 class Licence:
     """What somebody who downloads the files agrees to."""

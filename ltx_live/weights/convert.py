@@ -15,11 +15,9 @@ import torch
 from torch import Tensor
 
 from ltx_live.errors import CheckpointError, ConfigError
-from ltx_live.model.config import TransformerConfig
-from ltx_live.model.transformer import Transformer
 from ltx_live.weights.adapters import merged_weight
 from ltx_live.weights.catalogue import GB
-from ltx_live.weights.checkpoint import build_on_meta, is_always_float32
+from ltx_live.weights.checkpoint import build_transformer, is_always_float32
 from ltx_live.weights.download import free_bytes
 from ltx_live.weights.files import SPIECE_MODEL, ModelFiles
 from ltx_live.weights.fp8 import FLOAT8, dequantise, quantise
@@ -38,6 +36,8 @@ FILES = {  # what `only` chooses from: the networks in each file, with what stan
 STEMS = {"text-encoder": "gemma"}  # of file names, where not the key
 SECTIONS = {part.field: part.section for part in PARTS if part.needs_config}
 FIRST_FLOAT8_BLOCK = 2  # the published files keep the blocks before it in bfloat16
+FLOAT8_LAYERS = ("transformer_blocks.", "layers.")  # of the transformer and of Gemma: where float8 weights are
+COMFY_QUANT = json.dumps({"format": "float8_e4m3fn"}).encode()  # what ComfyUI knows a float8 layer by
 COMPANIONS = (".weight_scale", ".input_scale", ".comfy_quant")  # of a float8 weight
 HEADER_BYTES = 4 << 20  # room for the header of a file
 
@@ -47,11 +47,15 @@ Report = Callable[[Path, int, int], None]
 
 @dataclass(frozen=True)
 class Recipe:
-    """What is made: `only` these of FILES (none: all), `loras` (file, strength) folded into the transformer."""
+    """What is made: `only` these of FILES (none: all), `loras` (file, strength) folded into the transformer.
+
+    Keys of theirs that match no layer are an error or, by `lora_unmatched`, a warning.
+    """
 
     dtype: Literal["fp8", "bf16"] = "fp8"
     loras: tuple[tuple[Path, float], ...] = ()
     only: tuple[str, ...] = ()
+    lora_unmatched: Literal["error", "warn"] = "error"
 
 
 @dataclass(frozen=True)
@@ -65,9 +69,10 @@ def convert(files: ModelFiles, out: Path, recipe: Recipe, report: Report = lambd
     """Write split files into the folder `out`, which is empty or not there; returns them. Stopped, it leaves none.
 
     Linear weights of Gemma's layers and of the transformer's blocks, the first two excepted, become float8 with a
-    scale unless `recipe.dtype` is "bf16". What is float8 already keeps its bits, or is dequantised. Everything else
-    is bfloat16, modulation tables float32. Weights that LoRAs change are summed in float32 and rounded once. Raises
-    ConfigError for an `out` that is in use, CheckpointError for a LoRA that does not fit and for too little space.
+    scale and ComfyUI's mark (`.comfy_quant`) unless `recipe.dtype` is "bf16". What is float8 already keeps its bits,
+    or is dequantised. Everything else is bfloat16, modulation tables float32. Weights that LoRAs change are summed in
+    float32 and rounded once. Raises ConfigError for an `out` that is in use, CheckpointError for a LoRA that does not
+    fit and for too little space.
     """
     chosen = [title for title in FILES if title in recipe.only or not recipe.only]
     if recipe.loras and "transformer" not in chosen:
@@ -97,10 +102,10 @@ def convert(files: ModelFiles, out: Path, recipe: Recipe, report: Report = lambd
 def _read_loras(files: ModelFiles, recipe: Recipe) -> list[tuple[Lora, float]]:
     if not recipe.loras:
         return []
-    where = f"{files.transformer.where}: {files.transformer.title}"
-    config = dict(files.transformer.config)
-    network = build_on_meta(lambda: Transformer(TransformerConfig.from_metadata(config)), where)
-    return [(read_lora(path, network), strength) for path, strength in recipe.loras if strength != 0]
+    network = build_transformer(files.transformer)
+    return [
+        (read_lora(path, network, recipe.lora_unmatched), strength) for path, strength in recipe.loras if strength != 0
+    ]
 
 
 def _check_space(out: Path, plans: dict[Path, list[Planned]]) -> None:
@@ -168,6 +173,11 @@ class StoredTensor:
         return self.name.removesuffix(".weight")
 
     @property
+    def is_layer(self) -> bool:
+        """Whether it is the matrix of a layer that published files have in float8, the first blocks' included."""
+        return self.name.startswith(FLOAT8_LAYERS) and self.name.endswith(".weight") and len(self.entry.shape) == 2
+
+    @property
     def is_merged(self) -> bool:
         """Whether a LoRA changes it."""
         return self.name.endswith(".weight") and any(self.layer in lora.factors for lora, _ in self.adapters)
@@ -190,31 +200,40 @@ class StoredTensor:
             value = value.to(torch.float32, copy=True)  # never into the mapped file
         return merged_weight(value, self.layer, self.adapters) if self.is_merged else value
 
-    def scale(self) -> Tensor:
-        """The scale that `quantise` gives it; the smallest and the largest number decide it."""
-        return quantise(torch.stack(self.value().aminmax()))[1]
-
 
 def _becomes_float8(network: str, stored: StoredTensor) -> bool:
     """Whether the published FP8 files hold this weight as float8."""
-    if len(stored.entry.shape) != 2 or not stored.name.endswith(".weight"):
-        return False
-    parent, index, *_ = stored.name.split(".")
     if network == "transformer":
-        return parent == "transformer_blocks" and int(index) >= FIRST_FLOAT8_BLOCK
-    return network == "text_encoder" and parent == "layers"
+        return stored.is_layer and int(stored.name.split(".")[1]) >= FIRST_FLOAT8_BLOCK
+    return network == "text_encoder" and stored.is_layer
 
 
 def _float8(stored: StoredTensor) -> list[Planned]:
-    """Weight and scale: the source's bits, or both new where it has others or a LoRA changes it."""
-    kept = [_copy(name, entry) for name, entry in stored.companions().items()]
-    if stored.entry.dtype == FLOAT8 and not stored.is_merged:
-        return [_copy(stored.name, stored.entry), *kept]
-    scale, num_read = f"{stored.layer}.weight_scale", stored.entry.num_bytes
+    """Weight and scale: the source's bits, or both new where it has others or a LoRA changes it; and the mark."""
+    is_kept = stored.entry.dtype == FLOAT8 and not stored.is_merged
+    made = [_copy(stored.name, stored.entry)] if is_kept else _quantised(stored)
+    beside = [_copy(name, entry) for name, entry in stored.companions().items()]
+    if stored.is_layer:
+        mark = torch.tensor(list(COMFY_QUANT), dtype=torch.uint8)
+        beside.append(Planned(f"{stored.layer}.comfy_quant", mark.dtype, tuple(mark.shape), lambda: mark))
+    tensors: dict[str, Planned] = {}
+    for tensor in (*made, *beside):
+        tensors.setdefault(tensor.name, tensor)  # what is made new goes before what stands beside the old
+    return list(tensors.values())
+
+
+def _quantised(stored: StoredTensor) -> list[Planned]:
+    """Weight and scale, made together: the scale waits here from the weight's turn to its own."""
+    scales: list[Tensor] = []
+
+    def make_weight() -> Tensor:
+        weight, scale = quantise(stored.value())
+        scales.append(scale)
+        return weight
+
     return [
-        Planned(stored.name, FLOAT8, stored.entry.shape, lambda: quantise(stored.value())[0], num_read),
-        Planned(scale, torch.float32, (), stored.scale, num_read),
-        *(tensor for tensor in kept if tensor.name != scale),
+        Planned(stored.name, FLOAT8, stored.entry.shape, make_weight, stored.entry.num_bytes),
+        Planned(f"{stored.layer}.weight_scale", torch.float32, (), scales.pop),
     ]
 
 

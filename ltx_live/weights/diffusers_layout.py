@@ -10,20 +10,37 @@ from typing import Any
 
 Section = dict[str, Any]
 
+TRANSFORMER_MODULES = {  # diffusers' name of a module -> ours, of which LoRAs have layers too
+    "proj_in": "patchify_proj",
+    "audio_proj_in": "audio_patchify_proj",
+    "time_embed": "adaln_single",
+    "audio_time_embed": "audio_adaln_single",
+    "prompt_adaln": "prompt_adaln_single",
+    "audio_prompt_adaln": "audio_prompt_adaln_single",
+    "av_cross_attn_video_scale_shift": "av_ca_video_scale_shift_adaln_single",
+    "av_cross_attn_audio_scale_shift": "av_ca_audio_scale_shift_adaln_single",
+    "av_cross_attn_video_a2v_gate": "av_ca_a2v_gate_adaln_single",
+    "av_cross_attn_audio_v2a_gate": "av_ca_v2a_gate_adaln_single",
+}
+CONNECTOR_MODULES = {
+    "video_connector": "video_embeddings_connector",
+    "audio_connector": "audio_embeddings_connector",
+    "transformer_blocks": "transformer_1d_blocks",
+}
+
+
+def _renamed(modules: Mapping[str, str]) -> list[tuple[str, str]]:
+    return [(rf"(^|\.){theirs}\.", rf"\g<1>{ours}.") for theirs, ours in modules.items()]
+
+
 NAMES: dict[str, list[tuple[str, str]]] = {  # component: regular expression in diffusers' name -> ours
     "transformer": [
-        (r"^(audio_)?proj_in\.", r"\1patchify_proj."),
-        (r"^(audio_)?time_embed\.", r"\1adaln_single."),
-        (r"^(audio_)?prompt_adaln\.", r"\1prompt_adaln_single."),
-        (r"^av_cross_attn_(video|audio)_scale_shift\.", r"av_ca_\1_scale_shift_adaln_single."),
-        (r"^av_cross_attn_video_a2v_gate\.", "av_ca_a2v_gate_adaln_single."),
-        (r"^av_cross_attn_audio_v2a_gate\.", "av_ca_v2a_gate_adaln_single."),
+        *_renamed(TRANSFORMER_MODULES),
         (r"\b(video|audio)_a2v_cross_attn_scale_shift_table$", r"scale_shift_table_a2v_ca_\1"),
         (r"\.norm_([qk])\.", r".\1_norm."),
     ],
     "connectors": [
-        (r"^(video|audio)_connector\.", r"\1_embeddings_connector."),
-        (r"\.transformer_blocks\.", ".transformer_1d_blocks."),
+        *_renamed(CONNECTOR_MODULES),
         (r"^(video|audio)_text_proj_in\.", r"\1_aggregate_embed."),
         (r"\.norm_([qk])\.", r".\1_norm."),
     ],

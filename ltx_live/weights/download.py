@@ -127,11 +127,14 @@ def locked(folder: Path) -> Iterator[None]:
 def require_none_missing(model_set: ModelSet, missing: list[Item]) -> None:
     """Raise CheckpointError that names what an offline machine lacks."""
     if missing:
-        names = ", ".join(item.file.place for item in missing)
+        by_folder: dict[Path, list[str]] = {}
+        for item in missing:
+            by_folder.setdefault(item.path.parent, []).append(item.path.name)
+        places = "; ".join(f"{', '.join(names)} in {folder}" for folder, names in by_folder.items())
         gb = sum(item.num_missing for item in missing) / GB
         raise CheckpointError(
-            f"offline, and {model_set.name} lacks {len(missing)} files ({gb:.2f} GB): {names}; go online (without "
-            f"--offline and HF_HUB_OFFLINE), or copy them from another machine into {missing[0].path.parent}"
+            f"offline, and {model_set.name} lacks {len(missing)} files ({gb:.2f} GB): {places}. Go online (without "
+            "--offline and HF_HUB_OFFLINE), or copy them there from another machine"
         )
 
 

@@ -185,13 +185,22 @@ def _model_files(path: Path, chosen: dict[Part, Found], found: Sequence[Found]) 
 def _check_widths(encoder: Source, projection: Source) -> None:
     """Raises CheckpointError where the projection was made for another text encoder."""
     num_layers = len({name.split(".")[1] for name in encoder.entries if name.startswith("layers.")})
-    made = encoder.entries["embed_tokens.weight"].shape[-1] * (num_layers + 1)
-    taken = projection.entries["video_aggregate_embed.weight"].shape[-1]
+    made = _num_columns(encoder, "embed_tokens.weight") * (num_layers + 1)
+    taken = _num_columns(projection, "video_aggregate_embed.weight")
     if made != taken:
         raise CheckpointError(
             f"{encoder.where}: the text encoder makes {made} values a token, the text projection ({projection.where}) "
             f"takes {taken}; they do not belong together: {TEXT_ENCODER.advice}"
         )
+
+
+def _num_columns(source: Source, name: str) -> int:
+    shape = source.entries[name].shape
+    if len(shape) != 2:
+        raise CheckpointError(
+            f"{source.where}: {source.title}: {name} is {shape}, must be a matrix; the file is damaged: use another one"
+        )
+    return shape[1]
 
 
 def _tokenizer(bundle: Bundle) -> Entry | Path:

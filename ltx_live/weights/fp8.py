@@ -101,7 +101,7 @@ def adopt_fp8(network: nn.Module, state: dict[str, Tensor], where: str, mode: FP
     """Make `network` and `state` agree about float8 weights; decided tensor by tensor, and both are changed.
 
     Linear layers become FP8Linear. Everything else, and all of it in mode `dequantised`, becomes `dtype`. Raises
-    CheckpointError for a weight without its scale and for formats other than float8_e4m3fn.
+    CheckpointError for a weight without its scale, a float8 bias and for formats other than float8_e4m3fn.
     """
     modules = dict(network.named_modules())
     full_precision = {
@@ -110,6 +110,9 @@ def adopt_fp8(network: nn.Module, state: dict[str, Tensor], where: str, mode: FP
         if name.endswith(".comfy_quant")
     }
     for name in [name for name, tensor in state.items() if tensor.dtype == FLOAT8]:
+        if not name.endswith(".weight"):
+            what = "float8 bias" if name.endswith(".bias") else "float8 tensor that is no weight"
+            raise CheckpointError(f"{where}: {name}: a {what}, which is not supported; use a bf16 or float8 file")
         layer = name.removesuffix(".weight")
         for scale in (f"{layer}.weight_scale", f"{layer}.input_scale"):
             if scale in state and state[scale].numel() == 1:

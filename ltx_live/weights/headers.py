@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,6 +33,10 @@ DTYPES = {
 UNSUPPORTED = "which is not supported; use a bf16 or float8_e4m3fn file"
 INDEX_SUFFIX = ".safetensors.index.json"
 MAX_HEADER_BYTES = 100_000_000  # what the format allows (huggingface/safetensors README.md)
+
+
+UNUSABLE = (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RuntimeError)
+"""What is raised where code computes with values of a configuration that are not what they must be."""
 
 
 @dataclass(frozen=True)
@@ -83,8 +88,8 @@ def read_bundle(path: Path) -> Bundle:
 def read_shards(index: Path) -> Bundle:
     """The headers of the shards that an index file lists; CheckpointError for a shard that is not there."""
     listed = _read_json(index).get("weight_map")
-    if not isinstance(listed, dict) or not listed:
-        raise CheckpointError(f"{index}: lists no tensors (weight_map); get it again")
+    if not isinstance(listed, dict) or not listed or not _are_texts(listed.values()):
+        raise CheckpointError(f"{index}: lists no files of tensors (weight_map); get it again")
     paths = [index.parent / name for name in sorted(set(listed.values()))]
     missing = [path.name for path in paths if not path.is_file()]
     if missing:
@@ -101,7 +106,8 @@ def read_shards(index: Path) -> Bundle:
 def find_bundles(folder: Path) -> tuple[list[Bundle], list[CheckpointError]]:
     """All bundles in `folder` and below, in order of their paths, and the faults of files that cannot be read."""
     bundles, faults, sharded = [], [], set()
-    for index in sorted(folder.rglob("*" + INDEX_SUFFIX)):
+    paths = files_below(folder)
+    for index in (path for path in paths if path.name.endswith(INDEX_SUFFIX)):
         try:
             bundle = read_shards(index)
         except CheckpointError as fault:
@@ -110,13 +116,27 @@ def find_bundles(folder: Path) -> tuple[list[Bundle], list[CheckpointError]]:
         else:
             bundles.append(bundle)
             sharded |= bundle.paths
-    for path in sorted(folder.rglob("*.safetensors")):
+    for path in (path for path in paths if path.suffix == ".safetensors"):
         if path not in sharded and path.is_file():
             try:
                 bundles.append(read_bundle(path))
             except CheckpointError as fault:
                 faults.append(fault)
     return bundles, faults
+
+
+def files_below(folder: Path) -> list[Path]:
+    """Everything in a folder and below that is no folder, sorted; links to folders are followed, each folder once."""
+    found, seen = [], set()
+    for where, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(where)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders.sort()
+        found += [Path(where, name) for name in names]
+    return sorted(found)
 
 
 def read_tensors(entries: Mapping[str, Entry]) -> dict[str, Tensor]:
@@ -153,6 +173,13 @@ def summary(names: Iterable[str], num_shown: int = 3) -> str:
     return ", ".join(names[:num_shown]) + (", ..." if len(names) > num_shown else "")
 
 
+def count(names: Iterable[str], what: str = "") -> str:
+    """How many tensors there are, and the first few: '5 tensors missing (a, b, c, ...)', `what` being "missing"."""
+    names = list(names)
+    noun = "tensor" if len(names) == 1 else "tensors"
+    return f"{len(names)} {noun}{' ' * bool(what)}{what} ({summary(names)})"
+
+
 def _read_header(path: Path) -> tuple[dict[str, Entry], dict[str, str]]:
     """Format: length of the header (8 bytes, little endian), the header as JSON, the data (safetensors README.md)."""
     damaged = f"{path}: not a complete safetensors file"
@@ -165,8 +192,10 @@ def _read_header(path: Path) -> tuple[dict[str, Entry], dict[str, str]]:
                 raise CheckpointError(f"{damaged} (it has {size} bytes); get it again")
             header = json.loads(file.read(length))
             metadata = header.pop("__metadata__", None) or {}
+            if not isinstance(metadata, dict) or not _are_texts(metadata.values()):
+                raise CheckpointError(f"{path}: its metadata are not texts by name; get the file again")
             entries = {name: _entry(path, name, about) for name, about in header.items()}
-            end = 8 + length + max((about["data_offsets"][1] for about in header.values()), default=0)
+            end = 8 + length + _data_bytes(header)
     except FileNotFoundError as error:
         raise CheckpointError(f"{path}: no such file") from error
     except OSError as error:
@@ -181,11 +210,27 @@ def _read_header(path: Path) -> tuple[dict[str, Entry], dict[str, str]]:
 def _entry(path: Path, name: str, about: dict[str, Any]) -> Entry:
     if about["dtype"] not in DTYPES:
         raise CheckpointError(f"{path}: tensor {name} is of type {about['dtype']}, {UNSUPPORTED}")
+    if not all(type(num) is int and num >= 0 for num in (*about["shape"], *about["data_offsets"])):
+        raise ValueError(f"{name}: sizes are not numbers")
     entry = Entry(path, name, DTYPES[about["dtype"]], tuple(about["shape"]))
     start, end = about["data_offsets"]
     if end - start != entry.num_bytes:
         raise ValueError(f"{name}: offsets do not fit the shape")
     return entry
+
+
+def _data_bytes(header: Mapping[str, Any]) -> int:
+    """Bytes of all tensors, which follow each other without gaps; ValueError where they do not."""
+    end = 0
+    for start, stop in sorted(about["data_offsets"] for about in header.values()):
+        if start != end:
+            raise ValueError("tensors overlap, or there is a gap between them")
+        end = stop
+    return end
+
+
+def _are_texts(values: Iterable[Any]) -> bool:
+    return all(isinstance(value, str) for value in values)
 
 
 def _read_json(path: Path) -> dict[str, Any]:

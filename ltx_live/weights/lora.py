@@ -16,12 +16,13 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from ltx_live.errors import CheckpointError
+from ltx_live.weights.catalogue import size
+from ltx_live.weights.diffusers_layout import CONNECTOR_MODULES, TRANSFORMER_MODULES
 from ltx_live.weights.fp8 import FP8Linear
-from ltx_live.weights.headers import open_checkpoint
+from ltx_live.weights.headers import count, open_checkpoint
 
 logger = logging.getLogger(__name__)
 
-NUM_NAMES_SHOWN = 3
 CONNECTORS = ("video_embeddings_connector.", "audio_embeddings_connector.")
 FACTOR_DTYPES = ("F32", "F16", "BF16")  # as safetensors writes them
 
@@ -42,21 +43,7 @@ UNSUPPORTED = {  # what is not a plain LoRA, by the keys that give it away
 # Module names are compared with "_" for every ".", as kohya writes them: one index serves all formats.
 PREFIXES = ("lora_unet_", "lora_transformer_", "lycoris_", "base_model_model_", "diffusion_model_", "model_")
 PREFIXES += ("transformer_", "connectors_")
-DIFFUSERS_NAMES = {
-    "patchify_proj": "proj_in",
-    "audio_patchify_proj": "audio_proj_in",
-    "adaln_single": "time_embed",
-    "audio_adaln_single": "audio_time_embed",
-    "prompt_adaln_single": "prompt_adaln",
-    "audio_prompt_adaln_single": "audio_prompt_adaln",
-    "av_ca_video_scale_shift_adaln_single": "av_cross_attn_video_scale_shift",
-    "av_ca_audio_scale_shift_adaln_single": "av_cross_attn_audio_scale_shift",
-    "av_ca_a2v_gate_adaln_single": "av_cross_attn_video_a2v_gate",
-    "av_ca_v2a_gate_adaln_single": "av_cross_attn_audio_v2a_gate",
-    "video_embeddings_connector": "video_connector",
-    "audio_embeddings_connector": "audio_connector",
-    "transformer_1d_blocks": "transformer_blocks",
-}
+DIFFUSERS_NAMES = {ours: theirs for theirs, ours in (TRANSFORMER_MODULES | CONNECTOR_MODULES).items()}
 
 IC_LORA = re.compile(r"(?<![a-z])ic[-_ ]?lora", re.IGNORECASE)
 SPATIAL_KEYS = ("reference_downscale_factor", "reference_spatial_scale_factor")  # the same number, old and new name
@@ -142,7 +129,7 @@ def read_lora(path: Path, network: nn.Module, unmatched: Literal["error", "warn"
         keys = list(file.keys())
         found, strangers = _sort(path, keys, layers)
         faults = _faults(file, found, layers) | ({"matching no layer": strangers} if unmatched == "error" else {})
-        text = "; ".join(f"{fault}: {_tensors(names)}" for fault, names in faults.items() if names)
+        text = "; ".join(f"{fault}: {count(names)}" for fault, names in faults.items() if names)
         if text:
             raise CheckpointError(f"{path}: LoRA: {text}. The file is damaged or of another model: use another one")
         alphas = _alphas_from_metadata(path, metadata)
@@ -155,7 +142,7 @@ def read_lora(path: Path, network: nn.Module, unmatched: Literal["error", "warn"
                 scale = alphas.scale(parts["a"], len(a))
             factors[layer] = Factors(a, b, scale)
     if strangers:
-        logger.warning("%s: matching no layer and not used: %s", path, _tensors(strangers))
+        logger.warning("%s: matching no layer and not used: %s", path, count(strangers))
     spatial, temporal = (_reference_factor(path, metadata, names) for names in (SPATIAL_KEYS, TEMPORAL_KEYS))
     return Lora(path, factors, metadata, tuple(strangers), spatial, temporal)
 
@@ -176,19 +163,19 @@ def describe(lora: Lora) -> list[tuple[str, str]]:
     alphas = [each.scale * each.rank for each in lora.factors.values()]
     groups = Counter(_group(layer) for layer in lora.factors)
     rows = [
-        ("file", f"{lora.path}, {_size(lora.num_bytes)}, {' and '.join(dtypes)}"),
+        ("file", f"{lora.path}, {size(lora.num_bytes)}, {' and '.join(dtypes)}"),
         ("rank", _range([each.rank for each in lora.factors.values()])),
         ("alpha", "none, or equal to the rank" if scales == [1.0] else f"{_range(alphas)} (times {_range(scales)})"),
-        ("targets", ", ".join(f"{group} {count}" for group, count in sorted(groups.items()))),
+        ("targets", ", ".join(f"{group} {num}" for group, num in sorted(groups.items()))),
         ("matched", f"{len(lora.factors)} layers"),
-        ("unmatched", _tensors(lora.unmatched) if lora.unmatched else "none"),
+        ("unmatched", count(lora.unmatched) if lora.unmatched else "none"),
         ("IC-LoRA", f"yes ({lora.ic_lora_sign})" if lora.is_ic_lora else "no"),
     ]
     if lora.is_ic_lora:
         rows.append(("reference downscale", f"{lora.reference_downscale_factor}"))
         rows.append(("reference time scale", f"{lora.reference_temporal_scale_factor}"))
     if lora.touches_text:
-        rows.append(("text", "changes the text connectors: prompts are encoded anew when its strength changes"))
+        rows.append(("text", "changes the text connectors: they run anew for each prompt when its strength changes"))
     for label, keys in (("title", TITLE_KEYS), ("trigger", TRIGGER_KEYS), ("trained on", BASE_MODEL_KEYS)):
         text = next((lora.metadata[key] for key in keys if lora.metadata.get(key)), None)
         if text is not None:
@@ -201,7 +188,7 @@ def _sort(path: Path, keys: list[str], layers: Iterable[str]) -> tuple[dict[str,
     for kind, sign in UNSUPPORTED.items():
         if of_kind := [key for key in keys if sign.search(key)]:
             raise CheckpointError(
-                f"{path}: {kind} is not supported: {_tensors(of_kind)}; use a plain LoRA (lora_A and lora_B, or "
+                f"{path}: {kind} is not supported: {count(of_kind)}; use a plain LoRA (lora_A and lora_B, or "
                 "lora_down and lora_up)"
             )
     if not any(FACTOR.fullmatch(key) for key in keys):
@@ -217,7 +204,7 @@ def _sort(path: Path, keys: list[str], layers: Iterable[str]) -> tuple[dict[str,
             raise CheckpointError(f"{path}: LoRA: {same} and {key} are the same part of {layer}; use another file")
     if not found:
         raise CheckpointError(
-            f"{path}: a LoRA of another model: matching no layer of this one: {_tensors(strangers)}; "
+            f"{path}: a LoRA of another model: matching no layer of this one: {count(strangers)}; "
             "use one that was made for it"
         )
     return dict(found), strangers
@@ -319,16 +306,6 @@ def _group(layer: str) -> str:
     return "adaln" if "adaln" in first else first
 
 
-def _tensors(names: Sequence[str]) -> str:
-    """'5 tensors (a, b, c, ...)'."""
-    shown = ", ".join(names[:NUM_NAMES_SHOWN]) + (", ..." if len(names) > NUM_NAMES_SHOWN else "")
-    return f"{len(names)} tensor{'' if len(names) == 1 else 's'} ({shown})"
-
-
 def _range(numbers: Sequence[float]) -> str:
     lowest, highest = min(numbers), max(numbers)
     return f"{lowest:g}" if lowest == highest else f"{lowest:g} to {highest:g}"
-
-
-def _size(num_bytes: int) -> str:
-    return f"{num_bytes / 1e9:.2f} GB" if num_bytes >= 1e9 else f"{num_bytes / 1e6:.1f} MB"

@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 from ltx_live.errors import DeviceError
@@ -19,6 +20,18 @@ prompt comes. streamed: some or all of the blocks pass through them as well, at 
 CONTEXT_BYTES = round(0.78 * GIB)
 """What CUDA and its libraries take beside tensors."""
 
+FRESH_CONTEXT_BYTES = round(0.5 * GIB)
+"""Of these, what is taken before the libraries are loaded: a plan counts it, and so does the card by then."""
+
+MOST_CONTEXT_BYTES = round(0.82 * GIB)
+"""The most that was seen: what PyTorch may reserve under a limit leaves room for it."""
+
+RESERVE_BYTES = round(0.5 * GIB)
+"""Not planned with: other programs on the card come and go."""
+
+CAPPED_RESERVE_BYTES = round(0.15 * GIB)
+"""Not planned with where `--max-vram-gb` is the limit, which has room for other programs already."""
+
 BYTES_PER_TOKEN = 200_000
 """Working memory of a denoising step per token of the full model, picture and sound together."""
 
@@ -27,6 +40,9 @@ BYTES_PER_PIXEL = 90
 
 LONGEST_PROMPT_BYTES = round(0.9 * GIB)
 """Working memory of encoding a prompt of 1024 tokens."""
+
+LEAST_WORKING_BYTES = round(0.4 * GIB)
+"""Of a small model: the text that is kept on the device (256 MB) and the workspaces of CUDA's libraries."""
 
 PROCESS_BYTES = 4 * GIB
 """Host memory of the engine process beside weights: Python, PyTorch, CUDA and the buffers of loading."""
@@ -65,25 +81,32 @@ LTX_2_3 = Sizes(
 
 @dataclass(frozen=True)
 class Workload:
-    """The largest chunk of the full model that memory is planned for; `width` and `height` in pixels."""
+    """The largest chunk that memory is planned for; `width` and `height` in pixels. The rest is the full model's."""
 
     width: int
     height: int
     num_frames: int
     adapter_bytes: int = 0  # of LoRAs with live strengths
+    bytes_per_token: float = BYTES_PER_TOKEN
+    bytes_per_pixel: float = BYTES_PER_PIXEL
+    longest_prompt_bytes: int = LONGEST_PROMPT_BYTES
 
     @property
     def working_bytes(self) -> int:
         """Memory beside weights that denoising, decoding or a prompt takes, whichever is most."""
         num_latents = (self.num_frames - 1) // 8 + 1
         num_tokens = num_latents * (self.width // 32) * (self.height // 32) + 8 * num_latents + 10
-        decode = BYTES_PER_PIXEL * self.num_frames * self.width * self.height
-        return max(BYTES_PER_TOKEN * num_tokens, decode, LONGEST_PROMPT_BYTES)
+        denoise = round(self.bytes_per_token * num_tokens)
+        decode = round(self.bytes_per_pixel * self.num_frames * self.width * self.height)
+        return max(denoise, decode, self.longest_prompt_bytes, LEAST_WORKING_BYTES)
 
 
 @dataclass(frozen=True)
 class MemoryPlan:
-    """Where weights live; all in bytes. `device_bytes` is predicted by part, as the device itself counts."""
+    """Where weights live; all in bytes. `device_bytes` is predicted by part, as the device itself counts.
+
+    `note` says why it is not as was asked.
+    """
 
     mode: Mode
     num_blocks: int
@@ -91,6 +114,7 @@ class MemoryPlan:
     buffer_bytes: int = 0  # of each of the two
     device_bytes: dict[str, int] = field(default_factory=dict)
     host_bytes: int = 0
+    note: str = ""
 
     @property
     def total_bytes(self) -> int:
@@ -100,7 +124,8 @@ class MemoryPlan:
     def describe(self) -> str:
         """The plan in one line."""
         if not self.device_bytes:
-            return f"memory: everything in host memory, {self.host_bytes / GIB:.1f} GiB"
+            note = f" ({self.note})" if self.note else ""
+            return f"memory: everything in host memory, {self.host_bytes / GIB:.1f} GiB{note}"
         where = {
             "resident": f"all {self.num_blocks} blocks and the text encoder stay on the GPU",
             "parked": f"all {self.num_blocks} blocks stay on the GPU, the text encoder passes through two buffers",
@@ -114,10 +139,13 @@ class MemoryPlan:
         )
 
 
-def plan(sizes: Sizes, work: Workload, available: int, wanted: Mode = "auto") -> MemoryPlan:
+def plan(
+    sizes: Sizes, work: Workload, available: int, wanted: Mode = "auto", limit: str = "are available"
+) -> MemoryPlan:
     """The fastest mode that fits into `available` bytes of GPU memory, or the one that is wanted.
 
-    `streamed`, if wanted, streams every block. Raises DeviceError where it does not fit.
+    `streamed`, if wanted, streams every block. Raises DeviceError where it does not fit, which says of the bytes that
+    they are the `limit`.
     """
     options = {
         "resident": [_resident(sizes, work)],
@@ -133,7 +161,7 @@ def plan(sizes: Sizes, work: Workload, available: int, wanted: Mode = "auto") ->
     if fitting is None:
         least = min(tried, key=lambda made: made.total_bytes)
         raise DeviceError(
-            f"GPU memory: {available / GIB:.1f} GiB are available, mode {least.mode} needs "
+            f"GPU memory: {available / GIB:.1f} GiB {limit}, mode {least.mode} needs "
             f"{least.total_bytes / GIB:.1f} GiB at {work.width}x{work.height}, {work.num_frames} frames; "
             "free some, make a smaller picture or fewer frames"
             + ("" if wanted in ("auto", "streamed") else ", or leave out --memory")
@@ -186,23 +214,67 @@ def _device_bytes(weights: int, buffers: int, work: Workload) -> dict[str, int]:
 
 
 def free_host_bytes() -> int | None:
-    """Host memory that can be had without swapping; None where the system does not say."""
+    """Host memory that can be had without swapping, in the control group too where there is one (containers).
+
+    On macOS, which says no more, all that there is; None where the system says nothing.
+    """
     if sys.platform == "win32":
-        import ctypes
-
-        class Status(ctypes.Structure):
-            _fields_ = [("size", ctypes.c_ulong), ("load", ctypes.c_ulong)]
-            _fields_ += [(name, ctypes.c_ulonglong) for name in ("total", "free", "c", "d", "e", "f", "g")]
-
-        status = Status(size=ctypes.sizeof(Status))
-        ctypes.windll.kernel32.GlobalMemoryStatusEx(ctypes.byref(status))
-        return status.free
+        return _free_on_windows()
     try:
         with open("/proc/meminfo", encoding="ascii") as lines:
-            return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+            free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
     except (OSError, StopIteration):
-        pass
+        try:
+            return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        except (ValueError, OSError):
+            return None
+    return min([free, *cgroup_free_bytes()])
+
+
+def cgroup_free_bytes(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> list[int]:
+    """What is left of the limit of every control group that this process is in, version 1 or 2 (Linux cgroups(7)).
+
+    Files that are held in memory count as left: they give way.
+    """
     try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (ValueError, OSError):
+        lines = own.read_text(encoding="ascii").splitlines()
+    except OSError:
+        return []
+    found = []
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers == "":
+            tree, limit, used, prefix = root, "memory.max", "memory.current", ""
+        elif "memory" in controllers.split(","):
+            tree, limit, used, prefix = root / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_"
+        else:
+            continue
+        group = tree / path.strip("/")
+        for folder in (group, *group.parents):
+            if not folder.is_relative_to(tree):
+                break
+            left = _left(folder / limit, folder / used, folder / "memory.stat", prefix)
+            found += [] if left is None else [left]
+    return found
+
+
+def _left(limit: Path, used: Path, statistics: Path, prefix: str) -> int | None:
+    """None where there is no limit: the file is missing, or says `max`."""
+    try:
+        most, taken = int(limit.read_text()), int(used.read_text())
+        rows = dict(line.split() for line in statistics.read_text().splitlines())
+    except (OSError, ValueError):
         return None
+    return max(0, most - taken + sum(int(rows.get(f"{prefix}{kind}_file", 0)) for kind in ("inactive", "active")))
+
+
+def _free_on_windows() -> int:
+    import ctypes
+
+    class Status(ctypes.Structure):
+        _fields_ = [("size", ctypes.c_ulong), ("load", ctypes.c_ulong)]
+        _fields_ += [(name, ctypes.c_ulonglong) for name in ("total", "free", "c", "d", "e", "f", "g")]
+
+    status = Status(size=ctypes.sizeof(Status))
+    ctypes.windll.kernel32.GlobalMemoryStatusEx(ctypes.byref(status))
+    return status.free

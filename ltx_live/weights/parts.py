@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ltx_live.errors import CheckpointError
 from ltx_live.weights import diffusers_layout, known
-from ltx_live.weights.headers import UNSUPPORTED, Bundle, Entry, read_tensors, summary
+from ltx_live.weights.headers import UNSUPPORTED, UNUSABLE, Bundle, Entry, read_tensors, summary
 
 WEIGHT_DTYPES = (torch.bfloat16, torch.float16, torch.float32, torch.float8_e4m3fn)
 UNUSED = (  # beginnings of names that are in files of the parts and that we do not need
@@ -139,6 +139,11 @@ class Source:
     entries: Mapping[str, Entry]
     config: Mapping[str, Any]
 
+    @property
+    def label(self) -> str:
+        """The file and the network in it, as messages begin."""
+        return f"{self.where}: {self.title}"
+
     def tensors(self) -> dict[str, Tensor]:
         """CPU tensors by own name, views of the mapped files; CheckpointError where a file has changed."""
         return read_tensors(self.entries)
@@ -232,6 +237,10 @@ def _source(
             kind = str(entry.dtype).removeprefix("torch.")
             return CheckpointError(f"{bundle.where}: tensor {entry.name} ({part.title}) is {kind}, {UNSUPPORTED}")
     config = sections.get(part.section)
+    if config is not None and not isinstance(config, Mapping):
+        return CheckpointError(
+            f"{bundle.where}: section '{part.section}' of the configuration is not a JSON object; get the file again"
+        )
     if config is None and _is_documented(part, entries):
         config = known.CONFIG[part.section]
     if config is None and part.needs_config:
@@ -247,13 +256,15 @@ def _sections(bundle: Bundle, component: str | None, is_text_encoder: bool) -> d
     if component is None:
         about = bundle.config_file() if is_text_encoder else {}
         gemma = about.get("text_config", about)
+        if not isinstance(gemma, dict):
+            raise CheckpointError(f"{bundle.folder / 'config.json'}: text_config is no JSON object; get the file again")
         return ({"text_encoder": gemma} if gemma.get("model_type") == "gemma3_text" else {}) | bundle.config()
     path, config = bundle.folder / "config.json", bundle.config_file()
     try:
         return diffusers_layout.sections(component, config) if config else {}
     except KeyError as error:
         raise CheckpointError(f"{path}: {error} is missing; get the file again") from error
-    except (ValueError, TypeError, IndexError) as error:
+    except UNUSABLE as error:
         raise CheckpointError(f"{path}: {error}; use the one of LTX-2.3") from error
 
 

@@ -56,7 +56,7 @@ def save_network(path: Path, tensors: dict[str, Tensor], config: dict[str, Any],
 
 @dataclass(frozen=True)
 class Promise:
-    """A tensor of a file to be written: `make` is called when its turn has come, and must give what is promised."""
+    """A tensor of a file to be written: `make` is called once, in its turn, and must give what is promised."""
 
     name: str
     dtype: torch.dtype
@@ -69,17 +69,18 @@ class Promise:
 
 
 def save_promises(path: Path, promises: Iterable[Promise], metadata: dict[str, str]) -> None:
-    """Write a safetensors file one tensor after the other; safetensors' own writer needs all of them in memory.
+    """Write a safetensors file, making one tensor after the other; safetensors' own writer needs all in memory.
 
-    Format: length of the header, the header as JSON, the data without gaps (huggingface/safetensors README.md). The
-    file appears whole or not at all.
+    They are made in the order given, whatever their places in the file, which appears whole or not at all. Format:
+    length of the header, the header as JSON, the data without gaps (huggingface/safetensors README.md).
     """
-    promises = sorted(promises, key=lambda promise: (-promise.dtype.itemsize, promise.name))  # so all are aligned
+    promises = list(promises)
     names = {dtype: name for name, dtype in DTYPES.items()}
     header: dict[str, Any] = {"__metadata__": {"format": "pt", **metadata}}
-    end = 0
-    for promise in promises:
-        start, end = end, end + promise.num_bytes
+    starts, end = {}, 0
+    for promise in sorted(promises, key=lambda each: (-each.dtype.itemsize, each.name)):  # so all are aligned
+        starts[promise.name] = start = end
+        end += promise.num_bytes
         about = {"dtype": names[promise.dtype], "shape": list(promise.shape), "data_offsets": [start, end]}
         header[promise.name] = about
     text = json.dumps(header).encode()
@@ -91,5 +92,6 @@ def save_promises(path: Path, promises: Iterable[Promise], metadata: dict[str, s
             tensor = promise.make().detach().cpu().contiguous()
             if (tensor.dtype, tuple(tensor.shape)) != (promise.dtype, promise.shape):
                 raise ValueError(f"{promise.name}: {tensor.dtype} {tuple(tensor.shape)} is not what was promised")
+            file.seek(8 + len(text) + starts[promise.name])
             file.write(as_bytes(tensor).numpy())
     os.replace(unfinished, path)

@@ -5,6 +5,7 @@ is computed with, the next is copied on a stream of its own; a unit's memory is 
 that used it has ended. What is computed is the same as with resident weights, bit for bit.
 """
 
+import contextlib
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from ltx_live.errors import DeviceError
+from ltx_live.weights.memory import GIB
 from ltx_live.weights.transfer import as_bytes
 
 ALIGNMENT = 512
@@ -63,14 +66,24 @@ class Unit:
 def pinned(num_bytes: int) -> Tensor:
     """Host memory (n,) that the device copies from by itself, page-locked for as long as the tensor lives.
 
-    PyTorch's own pinned memory is rounded up to a power of two, a third more for a block; it is the second choice.
+    PyTorch's own pinned memory is rounded up to a power of two, a third more for a block. Raises DeviceError where
+    the system does not lock it.
     """
     memory = torch.empty(num_bytes, dtype=torch.uint8)
-    runtime = torch.cuda.cudart()
-    if int(runtime.cudaHostRegister(memory.data_ptr(), num_bytes, 0)) != 0:
-        return torch.empty(num_bytes, dtype=torch.uint8, pin_memory=True)
-    weakref.finalize(memory.untyped_storage(), runtime.cudaHostUnregister, memory.data_ptr())
+    status = int(torch.cuda.cudart().cudaHostRegister(memory.data_ptr(), num_bytes, 0))
+    if status != 0:
+        raise DeviceError(
+            f"memory: cannot page-lock {num_bytes / GIB:.1f} GiB more of RAM (CUDA error {status}); close other "
+            "programs, or start with --memory resident"
+        )
+    weakref.finalize(memory.untyped_storage(), _unpin, memory.data_ptr())
     return memory
+
+
+def _unpin(address: int) -> None:
+    with contextlib.suppress(RuntimeError):  # CUDA that has failed copies nothing any more
+        torch.cuda.synchronize()  # a copy from it may be under way
+    torch.cuda.cudart().cudaHostUnregister(address)
 
 
 def aligned(num_bytes: int) -> int:
@@ -102,6 +115,10 @@ class WeightStream:
         self.copies: list[tuple[torch.cuda.Event, torch.cuda.Event, int]] | None = None
         self._views: dict[tuple[int, Unit], dict[str, Tensor]] = {}
         self._stream = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
+        if self._stream is not None:
+            self._stream.wait_stream(torch.cuda.current_stream(self.device))  # the buffers' memory may be in use there
+            for slot in self.slots:
+                slot.buffer.record_stream(self._stream)  # it is not used anew before the last copy has ended
 
     @property
     def pins(self) -> bool:

@@ -15,6 +15,7 @@ from ltx_live.weights.checkpoint import Storage, build_on_meta, load_network, lo
 from ltx_live.weights.files import Source
 from ltx_live.weights.headers import Entry, read_tensors
 from ltx_live.weights.known import GEMMA_3_12B
+from ltx_live.weights.transfer import as_bytes
 
 EMBEDDING = "embed_tokens."
 COMPUTED_SO = {"use_cache": False, "attn_implementation": "sdpa"}
@@ -25,11 +26,15 @@ def gemma_config(section: Mapping[str, Any]) -> Gemma3TextConfig:
 
     Raises ValueError that names keys that are missing, unknown or unusable.
     """
-    if section.get("model_type") == "gemma3_text":
-        try:
+    try:
+        if section.get("model_type") == "gemma3_text":
             return Gemma3TextConfig(**dict(section) | COMPUTED_SO)
-        except StrictDataclassError as error:
-            raise ValueError(f"text_config cannot be used ({' '.join(str(error).split())})") from error
+        return _from_own_keys(section)
+    except StrictDataclassError as error:
+        raise ValueError(f"the configuration of Gemma cannot be used ({' '.join(str(error).split())})") from error
+
+
+def _from_own_keys(section: Mapping[str, Any]) -> Gemma3TextConfig:
     differing = section.keys() ^ GEMMA_3_12B.keys()
     if differing:
         raise ValueError(f"the configuration of Gemma lacks or does not know {', '.join(sorted(differing))}")
@@ -75,6 +80,16 @@ class TextEncoder:
         return torch.stack(states, dim=-1)[0]  # (S, D, L)
 
 
+def build_text_encoder(source: Source, tokenizer: Entry | Path) -> tuple[Gemma3TextModel, SentencePieceProcessor]:
+    """Gemma on the meta device, and its tokenizer; CheckpointError where one of them is damaged or they do not fit."""
+    words = read_tokenizer(tokenizer)
+    gemma = build_on_meta(lambda: build_gemma(source.config), source.label)
+    if words.vocab_size() > gemma.config.vocab_size:
+        sizes = f"{words.vocab_size()} tokens, the network has {gemma.config.vocab_size}"
+        raise CheckpointError(f"{source.label}: the tokenizer has {sizes}; they do not belong together")
+    return gemma, words
+
+
 def load_text_encoder(
     source: Source,
     tokenizer: Entry | Path,
@@ -88,14 +103,9 @@ def load_text_encoder(
     tokenizer that is damaged or not Gemma's.
     """
     storage = storage or Storage()
-    where = f"{source.where}: {source.title}"
-    words = read_tokenizer(tokenizer)
-    gemma = build_on_meta(lambda: build_gemma(source.config), where)
-    if words.vocab_size() > gemma.config.vocab_size:
-        sizes = f"{words.vocab_size()} tokens, the network has {gemma.config.vocab_size}"
-        raise CheckpointError(f"{where}: the tokenizer has {sizes}; they do not belong together")
+    gemma, words = build_text_encoder(source, tokenizer)
     _compute_buffers(gemma, storage.device)
-    gemma = load_network(gemma, load_tensors(source, storage, (EMBEDDING, *on_host)), where, storage)
+    gemma = load_network(gemma, load_tensors(source, storage, (EMBEDDING, *on_host)), source.label, storage)
     return TextEncoder(gemma, words, text_length)
 
 
@@ -103,9 +113,9 @@ def read_tokenizer(where: Entry | Path) -> SentencePieceProcessor:
     """The tokenizer in a tensor or a file; CheckpointError where it is none or lacks a begin-of-sequence token."""
     if isinstance(where, Entry):
         title = f"{where.path}: tensor {where.name}"
-        model_proto = read_tensors({where.name: where})[where.name].numpy().tobytes()
+        model_proto = as_bytes(read_tensors({where.name: where})[where.name]).numpy().tobytes()
     else:
-        title, model_proto = str(where), where.read_bytes()
+        title, model_proto = str(where), _read(where)
     try:
         tokenizer = SentencePieceProcessor(model_proto=model_proto)
     except RuntimeError as error:
@@ -113,6 +123,13 @@ def read_tokenizer(where: Entry | Path) -> SentencePieceProcessor:
     if tokenizer.bos_id() < 0:
         raise CheckpointError(f"{title}: the tokenizer has no begin-of-sequence token; use Gemma 3's")
     return tokenizer
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
 
 
 def _compute_buffers(gemma: Gemma3TextModel, device: torch.device | str) -> None:

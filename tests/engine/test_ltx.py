@@ -1,19 +1,24 @@
 """The engine on a tiny random model: every chunk lies exactly where it was asked for. And on the pocket."""
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from ltx_live.chunk import Chunk, ChunkRequest, Progress, StepValues, frames_to_samples
+from ltx_live.engine.device import compute_dtype
 from ltx_live.engine.ltx import LtxEngine, load
 from ltx_live.engine.settings import LtxSettings
-from ltx_live.engine.setup import compute_dtype
 from ltx_live.errors import CheckpointError
 from ltx_live.model.schedules import DISTILLED
 from ltx_live.params import GenerationParams
 from ltx_live.pocket import weights_folder
+from ltx_live.pocket.measure import palette_of
+from ltx_live.weights.adapters import RuntimeAdapter
+from ltx_live.weights.lora import Factors, Lora
 
 PARAMS = replace(GenerationParams(), prompt="slow red tunnel", num_steps=2, schedule="linear")
 has_pocket = pytest.mark.skipif(
@@ -60,7 +65,7 @@ def test_chunks_lie_where_they_were_asked_for(tiny_engine, frame_rate):
         chunk = make(tiny_engine, request)
         check_place(chunk, request, num_overlap)
         assert chunk.num_overlap_samples == 4800
-        assert set(chunk.timings_s) == {"encode", "denoise", "decode", "vocode"}
+        assert set(chunk.timings_s) == {"text", "encode", "denoise", "decode", "vocode"}
 
 
 def test_a_cut_in_the_middle_goes_on_from_there(tiny_engine):
@@ -131,11 +136,67 @@ def test_every_schedule_and_own_sigmas(tiny_engine):
         assert len(sigmas(schedule=name, num_steps=3)) == 3
 
 
-def test_step_values_are_taken_and_not_latched(tiny_engine):
-    steps = tiny_engine.generate(new_take(9))
-    next(steps)
-    steps.send(StepValues({"identity_guidance_scale": 1.0}))
-    assert next(steps).latched == ()
+def played(engine: LtxEngine, request: ChunkRequest, values: dict[int, StepValues]) -> Chunk:
+    """The chunk when `values` are sent after so many steps."""
+    steps, sent = engine.generate(request), None
+    while not isinstance(result := steps.send(sent), Chunk):
+        sent = values.get(result.step)
+    return result
+
+
+BELLS = (("bells", 0.5), ("slow red tunnel", 0.5))
+
+
+def test_weighted_prompts_are_played(tiny_engine):
+    plain = make(tiny_engine, new_take(9))
+    alone = make(tiny_engine, replace(new_take(9, prompt="bells"), prompts=(("slow red tunnel", 1.0),)))
+    assert np.array_equal(plain.frames, alone.frames)  # what is played counts, not `prompt`
+    mixed, spherical = (
+        make(tiny_engine, replace(new_take(9, prompts_interpolation=way), prompts=BELLS))
+        for way in ("linear", "spherical")
+    )
+    assert not np.array_equal(mixed.frames, plain.frames) and not np.array_equal(mixed.frames, spherical.frames)
+
+
+def test_step_values_are_not_latched_unless_asked_for(tiny_engine):
+    plain = make(tiny_engine, new_take(9))
+    chunk = played(tiny_engine, new_take(9), {1: StepValues({"prompts": BELLS}, epoch=7)})
+    assert chunk.latched == () and chunk.epoch == 0 and np.array_equal(chunk.frames, plain.frames)
+
+
+def test_step_values_are_latched_while_the_noise_is_high_and_a_replay_is_exact(tiny_engine, tiny_folder):
+    request = new_take(9, schedule="distilled", num_steps=8, late_latch=True)
+    plain = make(tiny_engine, request)
+    sent = {
+        2: StepValues({"prompts": BELLS}, epoch=7),
+        5: StepValues({"lora_strength": (0.5,) * 8}, epoch=8),  # the sixth step starts at 0.909
+        6: StepValues({"prompts": (("fast blue", 1.0),)}, epoch=9),  # the seventh at 0.725
+    }
+    chunk = played(tiny_engine, request, sent)
+    assert chunk.latched == ((2, {"prompts": BELLS}), (5, {"lora_strength": (0.5,) * 8})) and chunk.epoch == 8
+    assert not np.array_equal(chunk.frames, plain.frames)
+    written = json.loads(json.dumps(chunk.latched))  # as in the log of the show
+    again = load(lambda text: None, LtxSettings(tiny_folder, 64, 32, device="cpu"))
+    replayed = played(again, request, {step: StepValues(values) for step, values in written})
+    assert np.array_equal(replayed.frames, chunk.frames) and np.array_equal(replayed.audio, chunk.audio)
+    early = played(again, request, {1: StepValues(sent[2].values)})
+    assert not np.array_equal(early.frames, chunk.frames)
+
+
+def test_a_lora_is_turned_up_while_a_chunk_is_made(tiny_engine):
+    transformer, layer = (
+        tiny_engine.networks.transformer,
+        "video_embeddings_connector.transformer_1d_blocks.0.attn1.to_q",
+    )
+    draw, width = torch.Generator().manual_seed(0), transformer.get_submodule(layer).in_features
+    factors = Factors(torch.randn(2, width, generator=draw), torch.randn(width, 2, generator=draw), 1.0)
+    lora = Lora(Path("x"), {layer: factors}, {}, (), 1, 1)
+    tiny_engine._adapters = [RuntimeAdapter(transformer, lora, 1.0).attach()]
+    off = new_take(9, schedule="distilled", num_steps=8, late_latch=True, lora_strength=(0.0,) * 8)
+    up = {2: StepValues({"lora_strength": (1.0,) * 8})}
+    plain, turned, again = (played(tiny_engine, off, values) for values in ({}, up, up))
+    assert not np.array_equal(plain.frames, turned.frames) and np.array_equal(turned.frames, again.frames)
+    assert np.array_equal(plain.frames, make(tiny_engine, off).frames)
 
 
 @pytest.mark.parametrize(("width", "height", "num_frames", "frame_rate"), [(32, 96, 9, 120), (96, 64, 25, 3)])
@@ -183,3 +244,32 @@ def test_the_pocket_flows_on_over_a_seam_and_a_restart():
         assert abs(np.log10(np.square(old).mean() / np.square(new).mean())) < 0.6  # 6 dB
     alone = make(engine, replace(request, continue_from=None))
     assert np.abs(alone.frames[:9].astype(float) - first.frames[-9:]).mean() > 6
+
+
+@has_pocket
+def test_the_pocket_goes_from_one_palette_to_another_with_the_weights():
+    engine = load(lambda text: None, LtxSettings(weights_folder(), 192, 96, device="cpu"))
+    texts = "slow red tunnel, pad", "slow blue tunnel, pad"
+
+    def warmth(interpolation: str, share: float) -> float:
+        """Red against blue light, -1..1."""
+        prompts = tuple((text, weight) for text, weight in zip(texts, (1 - share, share), strict=True) if weight)
+        params = replace(GenerationParams(), prompts_interpolation=interpolation)
+        red, _, blue = make(engine, ChunkRequest(0, params, 1, 0, 17, prompts=prompts)).frames.mean(axis=(0, 1, 2))
+        return (red - blue) / (red + blue)
+
+    red, blue = warmth("linear", 0.0), warmth("linear", 1.0)
+    assert red > 0.4 and blue < -0.4
+    for interpolation in ("linear", "spherical"):
+        assert blue + 0.1 < warmth(interpolation, 0.5) < red - 0.1
+
+
+@has_pocket
+def test_the_pocket_latches_and_replays():
+    engine = load(lambda text: None, LtxSettings(weights_folder(), 192, 96, device="cpu"))
+    params = replace(GenerationParams(), prompt="slow red tunnel, pad", late_latch=True)
+    request = ChunkRequest(0, params, 1, 0, 17)
+    latch = {1: StepValues({"prompts": (("slow blue tunnel, pad", 1.0),)})}
+    plain, chunk, again = (played(engine, request, values) for values in ({}, latch, latch))
+    assert palette_of(plain.frames) == "red" and palette_of(chunk.frames) == "blue"
+    assert np.array_equal(chunk.frames, again.frames) and np.array_equal(chunk.audio, again.audio)

@@ -91,6 +91,7 @@ def test_step_values_are_latched_and_closing_cancels():
     steps.send(StepValues({"identity_guidance_scale": 2.0}))
     *_, chunk = steps
     assert chunk.latched == ((1, {"identity_guidance_scale": 2.0}),)
+    assert chunk.epoch == request.epoch
     steps = TestCardEngine(32, 32).generate(request)
     next(steps)
     steps.close()
@@ -106,3 +107,19 @@ def test_prompt_changes_the_picture_and_working_takes_the_time_asked_for():
     assert 0.1 <= time.perf_counter() - begin < 1
     blue = make(engine, num_frames=9, prompt="blue")
     assert (red.frames != blue.frames).any() and replace(red, frames=blue.frames).end == blue.end
+
+
+def test_weighted_prompts_are_a_mixture_of_their_colours_and_can_be_latched():
+    def strip(prompts, sent=None):
+        steps = TestCardEngine(64, 64).generate(ChunkRequest(0, GenerationParams(), 1, 0, 9, epoch=5, prompts=prompts))
+        next(steps)
+        if sent is not None:
+            steps.send(StepValues({"prompts": sent}, epoch=6))
+        *_, chunk = steps
+        return chunk.frames[0, -8, 0].astype(int), chunk.epoch  # the squares are 3 pixels high
+
+    (red, _), (blue, _) = strip((("red", 1.0),)), strip((("blue", 1.0),))
+    mixed, epoch = strip((("red", 0.25), ("blue", 0.75)))
+    assert (abs(mixed - (0.25 * red + 0.75 * blue)) <= 0.5).all() and (red != blue).any() and epoch == 5
+    latched, epoch = strip((("red", 1.0),), (("blue", 1.0),))
+    assert (latched == blue).all() and epoch == 6

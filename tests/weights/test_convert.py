@@ -146,6 +146,35 @@ def test_float8_of_the_source_keeps_its_bits(write, tmp_path):
             assert torch.equal(as_bytes(after[name]), as_bytes(before[name]))
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_float8_layers_are_marked_for_comfyui(write, tmp_path, layout):
+    """Kept ones too, where the source says it in its metadata only; a mark of the source stays as it is."""
+    files = find_model(*write[layout](tmp_path / "source"))
+    marked = (*files.transformer.entries, *files.text_encoder.entries)
+    assert any(name.endswith(".comfy_quant") for name in marked) == (layout == "split FP8")
+    made = find_model(*convert(files, tmp_path / "out", FP8)[:1])
+    for network in ("transformer", "text_encoder"):
+        tensors = getattr(made, network).tensors()
+        layers = {name.removesuffix(".weight") for name, tensor in tensors.items() if tensor.dtype == FLOAT8}
+        marks = {name: tensor for name, tensor in tensors.items() if name.endswith(".comfy_quant")}
+        assert layers and marks.keys() == {f"{layer}.comfy_quant" for layer in layers}
+        assert {bytes(tensor.tolist()) for tensor in marks.values()} == {b'{"format": "float8_e4m3fn"}'}
+
+
+def test_each_weight_is_read_and_rounded_once(write, tmp_path, monkeypatch):
+    files = find_model(*write["split"](tmp_path / "source"))
+    names: list[str] = []
+
+    def noted(stored: conversion.StoredTensor) -> Tensor:
+        names.append(f"{stored.source.title} {stored.name}")
+        return value(stored)
+
+    value = conversion.StoredTensor.value
+    monkeypatch.setattr(conversion.StoredTensor, "value", noted)
+    convert(files, tmp_path / "out", FP8)
+    assert len(names) == len(set(names)) > 500
+
+
 @pytest.fixture(scope="module")
 def lora_files(tiny, tmp_path_factory):
     """Two LoRAs: on layers of every block and on a connector, and on half of the same."""

@@ -149,7 +149,7 @@ def test_a_lora_is_merged_alike_in_every_mode(files, layouts, tmp_path):
 
 
 def test_the_documented_sizes_are_those_of_the_full_model():
-    sizes = random_model.Sizes()
+    sizes = random_model.Configurations()
     with torch.device("meta"):
         networks = {
             "transformer": (Transformer(sizes.transformer), random_model.float8_in_transformer(sizes.transformer)),

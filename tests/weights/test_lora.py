@@ -306,7 +306,7 @@ def test_description(path):
     lora = read(path, state, about, unmatched="warn")
     rows = dict(describe(lora))
     assert lora.touches_text
-    assert rows["file"] == f"{path}, {lora.num_bytes / 1e6:.1f} MB, bfloat16"
+    assert rows["file"] == f"{path}, {lora.num_bytes / 1e3:.1f} kB, bfloat16"
     assert rows["rank"] == "2 to 3" and rows["alpha"] == "1.5 (times 0.5 to 0.75)"
     assert rows["targets"] == "adaln 2, attn1 2, video_embeddings_connector 1"
     assert rows["matched"] == "5 layers"

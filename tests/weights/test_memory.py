@@ -1,9 +1,22 @@
 """The memory plan: the fastest mode that fits, its predicted bytes, and one clear line where nothing does."""
 
+from pathlib import Path
+
 import pytest
 
 from ltx_live.errors import DeviceError
-from ltx_live.weights.memory import GIB, MIN_STREAMED, MemoryPlan, Sizes, Workload, free_host_bytes, plan, spread
+from ltx_live.weights.memory import (
+    GIB,
+    LEAST_WORKING_BYTES,
+    MIN_STREAMED,
+    MemoryPlan,
+    Sizes,
+    Workload,
+    cgroup_free_bytes,
+    free_host_bytes,
+    plan,
+    spread,
+)
 
 MIB = 2**20
 SIZES = Sizes(  # LTX-2.3 FP8, roughly
@@ -77,6 +90,41 @@ def test_streamed_blocks_are_spread_evenly():
 def test_description_is_one_line_with_the_mode():
     text = made(22.5).describe()
     assert text.startswith("memory: streamed: ") and "\n" not in text and "of 48 blocks stay" in text
+
+
+def test_ones_own_limit_is_named():
+    with pytest.raises(DeviceError, match=r"GPU memory: 2.0 GiB can be planned with \(--max-vram-gb 2.1\), mode"):
+        plan(SIZES, WORK, 2 * GIB, limit="can be planned with (--max-vram-gb 2.1)")
+
+
+def test_why_the_cpu_computes_is_in_the_plan():
+    made = MemoryPlan("resident", 3, host_bytes=GIB, note="on the CPU, because of x")
+    assert made.describe() == "memory: everything in host memory, 1.0 GiB (on the CPU, because of x)"
+
+
+def test_small_models_work_in_less_memory():
+    small = Workload(288, 160, 57, bytes_per_token=10_000, bytes_per_pixel=20, longest_prompt_bytes=MIB)
+    assert small.working_bytes == LEAST_WORKING_BYTES < Workload(288, 160, 57).working_bytes
+
+
+def write_group(folder: Path, prefix: str, **files: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        (folder / f"{prefix}{name}").write_text(text)
+
+
+def test_a_container_has_no_more_than_its_control_groups_allow(tmp_path):
+    own = tmp_path / "own"
+    own.write_text("0::/user/show\n")
+    statistics = "anon 500\ninactive_file 30\nactive_file 20\n"
+    write_group(tmp_path / "user", "memory.", max="1000\n", current="600\n", stat=statistics)
+    write_group(tmp_path / "user" / "show", "memory.", max="max\n", current="600\n", stat=statistics)
+    assert cgroup_free_bytes(tmp_path, own) == [1000 - 600 + 50]  # of the group above; files in memory give way
+    own.write_text("5:cpu,memory:/box\n3:pids:/\n")
+    statistics = "inactive_file 1\ntotal_inactive_file 7\n"
+    write_group(tmp_path / "memory", "memory.", limit_in_bytes="100", usage_in_bytes="300", stat=statistics)
+    assert cgroup_free_bytes(tmp_path, own) == [0]  # the group's own folder is not seen from inside
+    assert cgroup_free_bytes(tmp_path, tmp_path / "missing") == []
 
 
 def test_host_memory_is_known_here():

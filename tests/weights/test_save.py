@@ -9,7 +9,8 @@ from torch import nn
 
 from ltx_live.weights.fp8 import FLOAT8
 from ltx_live.weights.headers import read_bundle
-from ltx_live.weights.save import network_tensors, save_network
+from ltx_live.weights.save import Promise, network_tensors, save_network, save_promises
+from ltx_live.weights.transfer import as_bytes
 
 
 class Small(nn.Module):
@@ -55,3 +56,32 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
     with pytest.raises(TypeError):
         save_network(path, {"x": torch.zeros(2)}, {}, {"seed": 1})  # metadata must be text
     assert path.read_bytes() == before
+
+
+def test_promises_are_kept_in_the_order_given_and_stored_aligned(tmp_path):
+    """What is made last may stand first: a scale is known once its weight is made."""
+    order: list[str] = []
+
+    def promise(name: str, tensor: torch.Tensor) -> Promise:
+        return Promise(name, tensor.dtype, tuple(tensor.shape), lambda: order.append(name) or tensor)
+
+    tensors = {
+        "b": torch.arange(6).to(FLOAT8).reshape(2, 3),
+        "a": torch.randn(5, 3).bfloat16(),
+        "scale": torch.tensor(0.5),
+        "none": torch.empty(0, 3),
+        "c": torch.arange(7, dtype=torch.uint8),
+        "d": torch.randn(4).t(),
+    }
+    path = tmp_path / "a.safetensors"
+    save_promises(path, [promise(name, tensor) for name, tensor in tensors.items()], {"seed": "1"})
+    assert order == list(tensors)
+    loaded = load_file(path)
+    assert loaded.keys() == tensors.keys() == read_bundle(path).entries.keys()
+    assert all(torch.equal(as_bytes(loaded[name]), as_bytes(tensors[name])) for name in tensors)
+    header = json.loads(path.read_bytes()[8:].partition(b"}}")[0] + b"}}")
+    for name, tensor in tensors.items():
+        assert header[name]["data_offsets"][0] % tensor.dtype.itemsize == 0
+    with pytest.raises(ValueError, match="b: torch.float32 .* is not what was promised"):
+        save_promises(path, [Promise("b", torch.bfloat16, (2,), lambda: torch.ones(2))], {})
+    assert load_file(path).keys() == tensors.keys()

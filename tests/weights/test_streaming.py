@@ -1,12 +1,14 @@
 """Weights that pass through two buffers compute what resident ones do, bit for bit, in whatever order they are used."""
 
 import copy
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
 
-from ltx_live.weights.streaming import ALIGNMENT, Unit, WeightStream, chain, stream_modules
+from ltx_live.errors import DeviceError
+from ltx_live.weights.streaming import ALIGNMENT, Unit, WeightStream, chain, pinned, stream_modules
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU"))]
 WIDTH = 24
@@ -123,3 +125,20 @@ def test_unit_keeps_types_shapes_and_alignment():
         assert torch.equal(views[name].float(), tensor.float())
         assert unit.places[name].offset % ALIGNMENT == 0
     assert unit.num_bytes == 3 * ALIGNMENT
+
+
+def test_memory_that_cannot_be_locked_is_one_line(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "cudart", lambda: SimpleNamespace(cudaHostRegister=lambda *args: 2))
+    with pytest.raises(DeviceError, match=r"cannot page-lock 0.0 GiB more of RAM \(CUDA error 2\).* --memory resident"):
+        pinned(1000)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU")
+def test_a_stream_can_be_dropped_while_it_copies():
+    for _ in range(3):
+        stream = WeightStream("cuda", 64 << 20)
+        units = [Unit({"a": torch.full((16 << 20,), float(i))}, pin=True) for i in range(3)]
+        chain(units, units[0])
+        assert stream.acquire(units[0])["a"].sum().item() == 0
+        del stream, units
+        assert torch.ones(32 << 20, device="cuda").sum().item() == 32 << 20

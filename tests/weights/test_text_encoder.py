@@ -206,7 +206,7 @@ def test_unknown_and_missing_keys_of_the_configuration_are_named():
     del section["head_dim"]
     with pytest.raises(ValueError, match="head_dim, heads"):
         gemma_config(section)
-    with pytest.raises(ValueError, match="text_config cannot be used .*hidden_size") as error:
+    with pytest.raises(ValueError, match="of Gemma cannot be used .*hidden_size") as error:
         gemma_config({"model_type": "gemma3_text", "hidden_size": "wide"})
     assert "\n" not in str(error.value)
 
