@@ -12,17 +12,19 @@ from rich.console import Console
 from rich.progress import Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from ltx_live import params
-from ltx_live.chunk import PREFIX_FRAMES, SAMPLE_RATE_HZ, Chunk, Engine, frames_to_samples
+from ltx_live.chunk import PREFIX_FRAMES, SAMPLE_RATE_HZ, Chunk, Engine, WeightedPrompts, frames_to_samples
 from ltx_live.config import Config
 from ltx_live.engine.process import EngineSpec, Ready
 from ltx_live.engines import engine_spec
 from ltx_live.errors import ConfigError
 from ltx_live.media.recording import VideoWriter
-from ltx_live.session import Moment, Session
+from ltx_live.moment import Moment
+from ltx_live.session import Session
 from ltx_live.stage.limiter import LOOKAHEAD_SAMPLES, Limiter
 from ltx_live.stage.look import NumpyCompositor
 from ltx_live.stage.playlist import read
 from ltx_live.stage.timeline import Timeline
+from ltx_live.travel import Travel
 
 UNSETTLED_S = 0.5
 """At least the end of the timeline that the next chunk may still fade into."""
@@ -42,18 +44,20 @@ def run(config: Config, seconds: float, out: Path) -> int:
     columns = TextColumn("{task.description}"), *Progress.get_default_columns()[1:2], TaskProgressColumn()
     with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as bar:
         task = bar.add_task("loading", total=num_frames)
+        stages: list[str] = []
 
         def report(text: str) -> None:
-            if text.startswith("memory:"):
-                bar.console.print(text, highlight=False, soft_wrap=True)
+            if not stages:  # what was decided, see EngineSpec
+                bar.console.print(text, highlight=False, soft_wrap=True, markup=False)
             else:
                 bar.update(task, description=text)
+            stages.append(text)
 
         engine = load_engine(spec, report)
         bar.update(task, description="rendering")
         with VideoWriter(out, engine.info.width, engine.info.height, frame_rate) as writer:
             film = Film(writer, params.snapshot(params.OutputParams, config.values), num_frames, frame_rate)
-            made = chunks(engine, dataclasses.replace(generation, pause=False))
+            made = chunks(engine, dataclasses.replace(generation, pause=False), config.values["tempo/bpm"])
             while not film.is_complete:
                 film.append(next(made))
                 bar.update(task, completed=writer.num_frames)
@@ -65,13 +69,20 @@ def load_engine(spec: EngineSpec, report: Callable[[str], None]) -> Engine:
     return getattr(importlib.import_module(spec.module), spec.function)(report, **spec.arguments)
 
 
-def chunks(engine: Engine, generation: params.GenerationParams) -> Iterator[Chunk]:
+def chunks(engine: Engine, generation: params.GenerationParams, bpm: float = 120.0) -> Iterator[Chunk]:
     """Chunks without end, asked for as the show asks for them when nothing is left to play."""
-    session = Session()
+    session, travel = Session(), Travel()
     session.handle(Ready(engine.info), 0.0)
+
+    def beats_at(position: int) -> float:
+        return position / SAMPLE_RATE_HZ * bpm / 60
+
+    def prompts(values: params.GenerationParams, start: int, index: int) -> WeightedPrompts:
+        return travel.prompts(values, start, index, beats_at)
+
     end = 0
     while True:
-        moment = Moment(now_s=0.0, position=end, end=end, params=generation, epoch=0, num_free_slots=1)
+        moment = Moment(0.0, position=end, end=end, params=generation, epoch=0, num_free_slots=1, prompts=prompts)
         *_, chunk = engine.generate(session.decide(moment))
         session.handle(chunk, 0.0)
         end = chunk.end

@@ -1,4 +1,7 @@
-"""When to ask the engine for a chunk, and for what. Pure logic: time, positions and values are given to it."""
+"""When to ask the engine for a chunk, and for what. Pure logic: time, positions and values are given to it.
+
+How a gesture is answered by a cut, with a timing diagram: docs/decisions/0007-cuts.md.
+"""
 
 from __future__ import annotations
 
@@ -7,57 +10,35 @@ import hashlib
 import json
 import math
 import secrets
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ltx_live import params as table
-from ltx_live.chunk import SAMPLE_RATE_HZ, Chunk, ChunkRequest, EngineInfo, Progress, num_prefix_frames, num_steps
+from ltx_live.chunk import (
+    SAMPLE_RATE_HZ,
+    Chunk,
+    ChunkRequest,
+    EngineInfo,
+    Progress,
+    StepValues,
+    WeightedPrompts,
+    num_steps,
+)
+from ltx_live.chunk_times import ChunkTimes
 from ltx_live.engine.process import Cancelled, Died, Failed, Message, Ready
+from ltx_live.gestures import NOW_FIELDS, STEP_FIELDS, differ, with_fields
+from ltx_live.lengths import RESERVE, Lengths
+from ltx_live.moment import Moment
+from ltx_live.statistics import Statistics
 
-MARGIN_S = 0.1
-NUM_TIMES = 8
+SLACK_S = 0.1
+"""How much earlier than just in time a cut on the grid is asked for: several ticks, so that none of them misses it."""
+
 FIRST_RETRY_DELAY_S = 0.5
 LONGEST_RETRY_DELAY_S = 10.0
 MAX_FAILURES = 2
 """Failures in a row after which the values are given up for those of the last chunk, until they change."""
-
-SHORTEST_CHUNK = 17  # frames; below it nearly all work goes into the prefix
-FIXED_SHARE = 0.2  # of a chunk's time does not depend on its length (pocket probe: 1.3 s for 33, 2.0 s for 57 frames)
-
-NOW_FIELDS = tuple(
-    table.field_name(row.name)
-    for row in table.PARAMETERS
-    if row.landing == "now" and row.kind != "trigger" and not row.count and row.name != "bank/selected"
-)
-"""Fields of GenerationParams whose change makes a running request outdated; a bank slot plays through its prompt."""
-
-
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """What is decided from at one tick: `position` heard and `end` of the timeline in media samples, values."""
-
-    now_s: float
-    position: float
-    end: int
-    params: Any
-    epoch: int
-    num_free_slots: int
-    output_latency_s: float = 0.0
-
-    @property
-    def unplayed_s(self) -> float:
-        return max(0, self.end - self.position) / SAMPLE_RATE_HZ
-
-    @property
-    def free_from(self) -> int:
-        """Where the next chunk goes on: the end, or where the position stands still in an underrun."""
-        return max(self.end, math.ceil(self.position))
-
-    @property
-    def margin_s(self) -> float:
-        return self.output_latency_s + MARGIN_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,30 +49,41 @@ class CancelRequest:
 
 
 @dataclass(slots=True)
-class Statistics:
-    """Figures for HUD and benches.
+class _Running:
+    """The request under way; `is_answer` tells that it has the values of a gesture, `dropped_s` what it cuts away.
 
-    `chunk_time_s` is T, the 95th percentile (the longest) of the last 8 times of the last chunk's shape, its warm-up
-    left out; `real_time_factor` is new seconds per second of work over the last chunks.
+    `sent` are its values and those it was sent while being made, by epoch.
     """
 
-    num_chunks: int = 0
-    num_underruns: int = 0
-    num_failed: int = 0
-    num_deaths: int = 0
-    num_cancelled: int = 0
-    num_prompts: int = 0
-    chunk_time_s: float = 0.0
-    real_time_factor: float = 0.0
-
-
-@dataclass(slots=True)
-class _Running:
     request: ChunkRequest
     asked_s: float
-    is_new_take: bool
+    is_answer: bool
+    dropped_s: float
+    sent: dict[int, Any]
     step: int = 0
     is_cancelled: bool = False
+
+    @property
+    def is_new_take(self) -> bool:
+        return self.request.continue_from is None
+
+    @property
+    def may_cancel(self) -> bool:
+        """Whether its last step has not begun."""
+        return not self.is_cancelled and self.step < num_steps(self.request.params) - 1
+
+
+class _Landing(NamedTuple):
+    """A cut of `num_frames` at `target`, asked for from the position `ask_at` on; `on_grid` if there was an earlier one.
+
+    Material must reach to `needed_end`, so that a cut which takes longer than expected is late but no underrun.
+    """
+
+    num_frames: int
+    target: int
+    ask_at: float
+    needed_end: float
+    on_grid: bool
 
 
 def chunk_seed(seed: int, index: int) -> int:
@@ -100,52 +92,12 @@ def chunk_seed(seed: int, index: int) -> int:
     return int.from_bytes(digest, "big") & table.SEED_MAX
 
 
-class ChunkTimes:
-    """How long chunks took, by (frames, steps); what was not measured is estimated from the last that was.
-
-    The first chunk of a shape in a new engine process warms it up: it counts only until there is a better one.
-    """
-
-    def __init__(self):
-        self._times: dict[tuple[int, int], deque[float]] = {}
-        self._last: tuple[int, int] | None = None
-        self._warm: set[tuple[int, int]] = set()
-        self._provisional: set[tuple[int, int]] = set()
-
-    def engine_started(self) -> None:
-        self._warm.clear()
-
-    def add(self, num_frames: int, steps: int, time_s: float) -> None:
-        shape = self._last = num_frames, steps
-        times = self._times.setdefault(shape, deque(maxlen=NUM_TIMES))
-        if shape in self._warm:
-            if shape in self._provisional:
-                self._provisional.remove(shape)
-                times.clear()
-            times.append(time_s)
-            return
-        self._warm.add(shape)
-        if not times:
-            self._provisional.add(shape)
-            times.append(time_s)
-
-    def p95_s(self, num_frames: int, steps: int) -> float | None:
-        """95th percentile of the last 8 times, which is the longest of them; None before the first chunk."""
-        measured = self._times.get((num_frames, steps))
-        if measured:
-            return max(measured)
-        if self._last is None:
-            return None
-        work = num_frames * steps / (self._last[0] * self._last[1])
-        return max(self._times[self._last]) * (FIXED_SHARE + (1 - FIXED_SHARE) * work)
-
-
 class Session:
     """Decides at every tick on at most one action: a ChunkRequest, a CancelRequest, or nothing.
 
     `longest(num_frames, frame_rate)` is how long a request may be to fit a slot; `write_log(line)` takes one JSON line
     per appended chunk, which holds all a replay needs; `draw_seed()` gives fresh seeds for `randomize_seed`.
-    `history` must not be released while it is set here: the next chunk continues it.
+    `history` and the history of the request under way must not be released: a chunk continues them.
     """
 
     def __init__(
@@ -157,11 +109,10 @@ class Session:
         self.statistics = Statistics()
         self.history: Chunk | None = None
         self.notice = ""
-        self._longest = longest
         self._write_log = write_log
         self._draw_seed = draw_seed
         self._times = ChunkTimes()
-        self._factors: deque[tuple[float, float]] = deque(maxlen=NUM_TIMES)
+        self._lengths = Lengths(longest, self._times)
         self._engine: EngineInfo | None = None
         self._running: _Running | None = None
         self._index = 0
@@ -170,10 +121,11 @@ class Session:
         self._retry_delay_s = FIRST_RETRY_DELAY_S
         self._num_failures = 0  # in a row
         self._last_made: ChunkRequest | None = None
+        self._answered_at = 0  # where the last gesture that was answered is heard first
         self._refused: Any = None  # values that failed too often
         self._refusal = ""  # what is said of them
         self._is_starving = False
-        self._prompt: str | None = None
+        self._played: WeightedPrompts = ()
 
     @property
     def running(self) -> ChunkRequest | None:
@@ -186,14 +138,14 @@ class Session:
         return (0, 0) if self._running is None else (self._running.step, num_steps(self._running.request.params))
 
     def restart(self) -> None:
-        """The next chunk starts a new take that continues nothing."""
+        """A gesture: the chunk that answers it starts a new take that continues nothing."""
         self._is_new_take = True
 
     def handle(self, message: Message, now_s: float) -> None:
         """Take note of what the engine says. A Chunk given here is one that the timeline appends."""
         match message:
             case Ready(info):
-                self._engine = info
+                self._engine = self._lengths.engine = info
                 self._times.engine_started()
                 self.notice = self._refusal
             case Progress(_, step) if self._running is not None:
@@ -214,11 +166,39 @@ class Session:
         """The one thing to do now. A request is under way once it was returned here."""
         self._count_underruns(moment)
         moment = self._with_working_values(moment)
-        if self._running is not None:
-            return self._reconsider(moment)
-        if self._engine is None or moment.params.pause or not moment.num_free_slots or moment.now_s < self._retry_at_s:
+        is_waiting = self._is_waiting(moment)
+        landing = self._landing(moment) if is_waiting and self._last_made is not None else None
+        self._foresee(moment, is_waiting, landing)
+        if moment.params.pause or self._engine is None:
             return None
-        return self._ask(moment) if self._is_due(moment) else None
+        if self._running is not None:
+            return self._cancel() if is_waiting and self._is_in_the_way(moment, landing) else None
+        if not moment.num_free_slots or moment.now_s < self._retry_at_s:
+            return None
+        if landing is not None and landing.needed_end <= moment.end:
+            return self._ask(moment, True, landing) if moment.position >= landing.ask_at else None
+        if landing is not None and landing.on_grid:
+            return self._fill(moment, landing)
+        return self._ask(moment, is_waiting) if self._is_due(moment, is_waiting) else None
+
+    def step_values(self, moment: Moment) -> StepValues | None:
+        """What the chunk under way shall take up while its noise is high; None when it has been told already.
+
+        Where gestures land on a grid a chunk keeps its values.
+        """
+        running, params = self._running, moment.params
+        if running is None or running.is_cancelled or not params.late_latch:
+            return None
+        here = moment.free_from
+        if moment.land(here) not in (here, None):
+            return None
+        *_, last = running.sent.values()
+        newest = with_fields(last, params, STEP_FIELDS)
+        if newest == last:
+            return None
+        running.sent[moment.epoch] = newest
+        prompts = moment.prompts(newest, running.request.start, running.request.index)
+        return StepValues({"prompts": prompts, "lora_strength": newest.lora_strength}, moment.epoch)
 
     def _finish(self, chunk: Chunk, now_s: float) -> None:
         running, self._running = self._running, None
@@ -228,29 +208,18 @@ class Session:
         self._is_new_take = self._is_new_take and not running.is_new_take
         self._retry_delay_s = FIRST_RETRY_DELAY_S
         self._num_failures = 0
-        self._last_made = dataclasses.replace(request, history=None)
+        values = running.sent.get(chunk.epoch, request.params)
+        self._last_made = dataclasses.replace(request, history=None, params=values, epoch=chunk.epoch)
         self.notice = self._refusal
+        if running.is_answer:
+            self._answered_at = request.start
         shape = request.num_frames, num_steps(request.params)
-        self._times.add(*shape, took_s)
-        self._factors.append(((chunk.end - chunk.cut) / SAMPLE_RATE_HZ, took_s))
-        new_s, work_s = map(sum, zip(*self._factors, strict=True))
-        statistics = self.statistics
-        statistics.num_chunks += 1
-        statistics.chunk_time_s = self._times.p95_s(*shape)
-        statistics.real_time_factor = new_s / work_s
-        statistics.num_prompts += request.params.prompt != self._prompt
-        self._prompt = request.params.prompt
-        record = {
-            "time_s": round(now_s, 3),
-            "took_s": round(took_s, 3),
-            **{
-                name: getattr(request, name)
-                for name in ("index", "seed", "start", "num_frames", "continue_from", "epoch")
-            },
-            "params": dataclasses.asdict(request.params),
-            "latched": [(step, dict(values)) for step, values in chunk.latched],
-        }
-        self._write_log(json.dumps(record))
+        self._times.add(*shape, max(1e-6, took_s - chunk.timings_s.get("text", 0.0)))
+        self.statistics.add(chunk, took_s, running.dropped_s)
+        self.statistics.chunk_time_s = self._times.p95_s(*shape)
+        self.statistics.num_prompts += request.played != self._played
+        self._played = request.played
+        self._write_log(_record(request, chunk, now_s, took_s))
 
     def _fail(self, text: str, index: int | None, fatal: bool, now_s: float) -> None:
         self.notice = text
@@ -282,82 +251,148 @@ class Session:
             self.statistics.num_underruns += 1
         self._is_starving = is_starving
 
-    def _reconsider(self, moment: Moment) -> CancelRequest | None:
-        """Cancel a request that is outdated, as long as the one that replaces it will be ready in time."""
-        running, old, new = self._running, self._running.request.params, moment.params
-        is_outdated = any(getattr(old, name) != getattr(new, name) for name in NOW_FIELDS)
-        is_outdated = is_outdated or (self._is_new_take and not running.is_new_take)
-        if not is_outdated or running.is_cancelled or not self._may_cancel(moment):
+    def _is_waiting(self, moment: Moment) -> bool:
+        """Whether there is a gesture that neither the request under way nor the last chunk has taken up."""
+        running = self._running
+        if running is not None and running.is_cancelled:
+            running = None
+        newest = self._last_made if running is None else running.request
+        if newest is None:
+            return False
+        restarts = self._is_new_take and (running is None or not running.is_new_take)
+        return restarts or differ(newest.params, moment.params)
+
+    def _landing(self, moment: Moment) -> _Landing | None:
+        """Where the gesture that waits lands; None where that is with the next chunk.
+
+        On a grid beyond the end of the material, chunks with the values before come first, so there must be time.
+        """
+        params = moment.params
+        num_frames = self._lengths.cut(params, self._continues(params, self.history, True))
+        if num_frames is None:
             return None
-        running.is_cancelled = True
-        return CancelRequest(running.request.index)
+        time_s = self._times.bound_s(num_frames, num_steps(params)) + moment.text_s(params)
+        cut_s = time_s + moment.margin_s
+        reserve = (RESERVE - 1) * time_s * SAMPLE_RATE_HZ
+        earliest = moment.after(self._wait_s(moment) + cut_s)
+        target = moment.land(earliest)
+        if target is None:
+            return None
+        on_grid = target != earliest
+        if on_grid and target + reserve > moment.end:
+            target = moment.land(moment.after(self._fill_s(moment) + cut_s))
+        return _Landing(num_frames, target, target - (cut_s + SLACK_S) * SAMPLE_RATE_HZ, target + reserve, on_grid)
 
-    def _may_cancel(self, moment: Moment) -> bool:
-        """Before the last step has begun, and while there is time to make the chunk anew."""
-        request = self._running.request
+    def _time_s(self, request: ChunkRequest) -> float:
+        """T of a request's shape; infinite before the first chunk."""
         time_s = self._times.p95_s(request.num_frames, num_steps(request.params))
-        in_time = time_s is not None and moment.unplayed_s >= time_s + moment.margin_s
-        return in_time and self._running.step < num_steps(request.params) - 1
+        return math.inf if time_s is None else time_s
 
-    def _is_due(self, moment: Moment) -> bool:
+    def _remaining_s(self, moment: Moment) -> float:
+        running = self._running
+        return max(0.0, running.asked_s + self._time_s(running.request) - moment.now_s)
+
+    def _wait_s(self, moment: Moment) -> float:
+        """Until the engine is free for a cut: one step for a request that can be cancelled."""
+        running = self._running
+        if running is None:
+            return 0.0
+        if running.is_cancelled or (running.may_cancel and not running.is_answer):
+            return self._time_s(running.request) / num_steps(running.request.params)
+        return self._remaining_s(moment)
+
+    def _fill_s(self, moment: Moment) -> float:
+        """Until a chunk that fills up with the values before is there: the one under way, or a new one."""
+        if self._running is not None:
+            return self._remaining_s(moment)
+        return self._times.p95_s(self._lengths.whole(moment.params), num_steps(moment.params))
+
+    def _foresee(self, moment: Moment, is_waiting: bool, landing: _Landing | None) -> None:
+        """Predict when the newest gesture is heard."""
+        running = self._running
+        if landing is not None:
+            at = landing.target
+        elif is_waiting:
+            at = moment.free_from
+        elif running is not None and running.is_answer:
+            at = running.request.start
+        else:
+            at = self._answered_at
+        self.statistics.landing_s = (at - moment.position) / SAMPLE_RATE_HZ if at > moment.position else None
+
+    def _is_in_the_way(self, moment: Moment, landing: _Landing | None) -> bool:
+        """Whether the request under way is to be cancelled, while what replaces it will be ready in time.
+
+        The answer to a gesture is never cancelled for a cut: a stream of gestures gets a cut after the other.
+        """
+        running = self._running
+        if not running.may_cancel:
+            return False
+        if landing is None:
+            return moment.unplayed_s >= self._time_s(running.request) + moment.margin_s
+        if running.is_answer or landing.needed_end > moment.end:
+            return False
+        return moment.after(self._remaining_s(moment)) > landing.ask_at
+
+    def _cancel(self) -> CancelRequest:
+        self._running.is_cancelled = True
+        return CancelRequest(self._running.request.index)
+
+    def _is_due(self, moment: Moment, is_answer: bool) -> bool:
         """Whether so little is unplayed that the next chunk, made twice, would come just in time."""
-        params = moment.params
-        num_frames = self._longest(params.num_frames, params.frame_rate)
-        time_s = self._times.p95_s(num_frames, num_steps(params))
-        if time_s is None:
-            return True
-        num_prefix = self._num_prefix(num_frames, params)
-        overlap_s, new_s = num_prefix / params.frame_rate, (num_frames - num_prefix) / params.frame_rate
-        wanted_s = time_s + max(time_s, overlap_s) + moment.margin_s + params.realtime_pacing_slack * new_s
-        return moment.unplayed_s <= wanted_s
+        wanted_s = self._lengths.wanted_s(moment, self._continues(moment.params, self.history, is_answer))
+        return wanted_s is None or moment.unplayed_s <= wanted_s
 
-    def _ask(self, moment: Moment) -> ChunkRequest:
-        params = moment.params
-        num_frames = self._num_frames(moment)
-        num_prefix = self._num_prefix(num_frames, params)
-        history = self.history if num_prefix else None
+    def _fill(self, moment: Moment, landing: _Landing) -> ChunkRequest | None:
+        """A chunk with the values before the gesture, whose place on the grid the material does not reach yet."""
+        made = self._last_made
+        params = with_fields(moment.params, made.params, NOW_FIELDS)
+        before = dataclasses.replace(moment, params=params, epoch=made.epoch)
+        is_last_chance = moment.after(self._fill_s(moment) + SLACK_S) >= landing.ask_at
+        return self._ask(before, False) if is_last_chance or self._is_due(before, False) else None
+
+    def _ask(self, moment: Moment, is_answer: bool, landing: _Landing | None = None) -> ChunkRequest:
+        """A request that goes on from the cut, or from the end."""
+        params, history, start = moment.params, self.history, moment.free_from
+        frame = None if history is None else history.num_frames
+        if landing is not None:
+            history, frame, start = moment.cut_at(landing.target)
+        continues = self._continues(params, history, is_answer)
         request = ChunkRequest(
             index=self._index,
             params=params,
             seed=self._draw_seed() if params.randomize_seed else chunk_seed(params.seed, self._index),
-            start=moment.free_from,
-            num_frames=num_frames,
-            continue_from=None if history is None else (history.index, history.num_frames),
-            history=history,
+            start=start,
+            num_frames=self._lengths.next(moment, continues) if landing is None else landing.num_frames,
+            continue_from=(history.index, frame) if continues else None,
+            history=history if continues else None,
             epoch=moment.epoch,
+            prompts=moment.prompts(params, start, self._index),
         )
-        self._running = _Running(request, moment.now_s, is_new_take=history is None)
+        dropped_s = max(0, moment.end - start) / SAMPLE_RATE_HZ
+        self._running = _Running(request, moment.now_s, is_answer, dropped_s, {moment.epoch: params})
         return request
 
-    def _num_prefix(self, num_frames: int, params: Any) -> int:
-        """Frames that a chunk of this length would begin with of the last one: 9, else 1, or 0 for a new take."""
-        history = self.history
-        continues = (
+    def _continues(self, params: Any, history: Chunk | None, is_answer: bool) -> bool:
+        """Whether a chunk with these values can go on from `history`; a restart is a gesture."""
+        return (
             history is not None
-            and not self._is_new_take
+            and not (self._is_new_take and is_answer)
             and params.continuity > 0
             and history.frame_rate == params.frame_rate
             and history.frames.shape[1:3] == (self._engine.height, self._engine.width)
         )
-        if not continues:
-            return 0
-        return num_prefix_frames(num_frames, history.num_frames)
 
-    def _num_frames(self, moment: Moment) -> int:
-        """The longest 8K + 1 that will be ready before all is played.
 
-        A shorter chunk is taken only where the engine keeps up with real time at that length. Where nothing fits,
-        there is an underrun anyway, and one pause before a whole chunk is better than several: full length. So an
-        engine slower than real time always makes whole chunks, which cost least per new second.
-        """
-        params = moment.params
-        longest, steps = self._longest(params.num_frames, params.frame_rate), num_steps(params)
-        for num_frames in range(longest, min(longest, SHORTEST_CHUNK) - 1, -8):
-            time_s = self._times.p95_s(num_frames, steps)
-            if time_s is None:
-                break
-            new_s = (num_frames - self._num_prefix(num_frames, params)) / params.frame_rate
-            keeps_up = num_frames == longest or time_s <= new_s
-            if keeps_up and time_s + moment.margin_s <= moment.unplayed_s:
-                return num_frames
-        return longest
+def _record(request: ChunkRequest, chunk: Chunk, now_s: float, took_s: float) -> str:
+    """The line of the show log: what a replay needs."""
+    names = "index", "seed", "start", "num_frames", "continue_from", "epoch", "prompts"
+    return json.dumps(
+        {
+            "time_s": round(now_s, 3),
+            "took_s": round(took_s, 3),
+            **{name: getattr(request, name) for name in names},
+            "params": dataclasses.asdict(request.params),
+            "latched": [(step, dict(values)) for step, values in chunk.latched],
+        }
+    )

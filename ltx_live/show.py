@@ -7,28 +7,32 @@ import queue
 import re
 import time
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ltx_live import params
-from ltx_live.chunk import SAMPLE_RATE_HZ, Chunk, ChunkRequest, EngineInfo
+from ltx_live.chunk import SAMPLE_RATE_HZ, Chunk, EngineInfo
 from ltx_live.config import Config
+from ltx_live.control import status
 from ltx_live.control.event import NOTICE, Event, Transaction, drain
 from ltx_live.control.mapping import Mapper
-from ltx_live.control.midi import MidiReceiver
+from ltx_live.control.midi import CLOCK, MidiReceiver
 from ltx_live.control.osc import OscReceiver
 from ltx_live.control.registry import Change, Fired, Registry
+from ltx_live.display import Display, Playing
 from ltx_live.engine.process import Died, EngineProcess, Failed, Loading, Message, Ready
 from ltx_live.engine.slots import Slots
 from ltx_live.errors import EngineError, LtxLiveError
+from ltx_live.flow import Flow
+from ltx_live.moment import Moment
 from ltx_live.pocket.reading import Understood, understand
 from ltx_live.recordings import Recordings
-from ltx_live.session import CancelRequest, Moment, Session
+from ltx_live.session import Session
 from ltx_live.stage.audio import AudioOutput
-from ltx_live.stage.hud_state import HudState
 from ltx_live.stage.playlist import EMPTY
 from ltx_live.stage.recorder import Composer
-from ltx_live.stage.timeline import Timeline
+from ltx_live.stage.timeline import Picture, Timeline
 from ltx_live.stage.window import Window
+from ltx_live.travel import texts
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +46,6 @@ LONGEST_FADE_S = 0.5
 """The end waits for the sound to fade out: the output latency and FADE_S, and never longer than LONGEST_FADE_S."""
 
 _LOG_AGAIN_S = 1.0
-_MAX_ENCODED = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,17 +79,18 @@ class Show:
         self._config = config
         self._started_s = time.perf_counter()
         self.parts = parts
+        self._flow = Flow(parts.engine, parts.session, parts.registry.values, self._started_s)
+        self._display = Display(parts.registry, parts.session, self._flow.tempo)
         self._timeline = Timeline()
         self._position = 0.0
+        self._position_s = self._started_s  # when it was read
         self._first_picture_s: float | None = None
         self._engine_info: EngineInfo | None = None
         self._loading = ""
         self._control = ""
-        self._prompts: dict[int, str] = {}
         self._messages: deque[tuple[str, float]] = deque(maxlen=8)
         self._logged: dict[str, float] = {}
         self._told: dict[str, tuple[int, float]] = {}
-        self._encoded: dict[str, None] = {}
         self._take_values()
         if config.record is not None:
             self.recordings.start(config.record, parts.registry.values["frame_rate"], config.duration_s)
@@ -115,7 +119,8 @@ class Show:
         if lost:
             self.say(lost)
         self._tell_count(audio.player.num_errors, "sound callback", "failed")
-        self._position = audio.position()
+        self._position_s = time.perf_counter()
+        self._position = audio.position(self._position_s)
 
     def hear_engine(self) -> None:
         """Take what the engine has made and said."""
@@ -123,7 +128,7 @@ class Show:
             if isinstance(message, Chunk):
                 self._append(message)
             self._note(message)
-            self.parts.session.handle(message, time.perf_counter())
+            self._flow.hear(message, time.perf_counter())
 
     def obey(self) -> None:
         """Let the controls that have come take effect, and set the level of the sound."""
@@ -146,36 +151,34 @@ class Show:
         """Let go of what is played, and ask the engine for what comes next."""
         parts, player = self.parts, self.parts.audio.player
         seen = min(self._position, self._shown_position)
-        for chunk in self._timeline.advance(seen, player.published.generation):
-            parts.engine.release(chunk.index)
-            self._prompts.pop(chunk.index, None)
+        for index in self._flow.release(self._timeline.advance(seen, player.published.generation)):
+            self._display.forget(index)
         player.playlist = self._timeline.playlist
         moment = Moment(
-            now_s=time.perf_counter(),
+            now_s=self._position_s,
             position=self._position,
             end=self._timeline.end,
             params=self._generation,
             epoch=parts.registry.epoch,
             num_free_slots=parts.slots.num_free if parts.engine.can_request else 0,  # it may just be dying
-            output_latency_s=max(0.0, player.committed - self._position) / SAMPLE_RATE_HZ,
+            output_latency_s=self._output_latency_s,
+            cut_at=self._timeline.cut_at,
         )
-        match parts.session.decide(moment):
-            case ChunkRequest() as request:
-                self._prompts[request.index] = request.params.prompt
-                parts.engine.request(request)
-            case CancelRequest():
-                parts.engine.cancel()
+        request = self._flow.ask(moment, self._output.tempo_quantise)
+        if request is not None:
+            self._display.asked(request)
 
     def draw(self) -> None:
         """Show the picture of the moment, where there is a window."""
         picture = self._timeline.frame_at(self._shown_position)
         if picture is not None:
-            self.parts.registry.mark_applied(picture.newest.epoch)
+            self._display.seen(picture, time.perf_counter())
         window = self.parts.window
         if window is not None:
             window.pump()
-            prompt = "" if picture is None else self._prompts.get(picture.newest.chunk, "")
-            window.show(picture, self._output, self._hud(prompt))
+            is_recording = self.recordings.current is not None
+            hud = self._display.hud(self._status(picture), is_recording, self._control, tuple(self._messages))
+            window.show(picture, self._output, hud)
 
     def say(self, text: str, level: int = logging.WARNING) -> None:
         """Show a line for some seconds and log it; a line that is repeated is logged once a second."""
@@ -237,13 +240,12 @@ class Show:
                 self._engine_info = info
                 log.info("engine: %s, %dx%d, %s %s", info.name, info.width, info.height, info.device, info.detail)
                 values = self.parts.registry.values
-                texts = [values[f"bank/{slot}/text"] for slot in range(1, params.NUM_BANK_SLOTS + 1)]
-                self._encode(values["prompt"], *texts)
+                bank = [values[f"bank/{slot}/text"] for slot in range(1, params.NUM_BANK_SLOTS + 1)]
+                self._flow.encode((*texts(self._generation), *bank))
             case Failed(text, index, fatal):
                 self._fail(text, fatal or (index is not None and self._first_picture_s is None))
             case Died(_, text, _, delay_s):
                 self._engine_info = None
-                self._encoded.clear()
                 self._loading = "starting again"
                 self._fail(f"{text}; it starts again in {delay_s:g} s", self._first_picture_s is None)
 
@@ -255,7 +257,15 @@ class Show:
 
     def _apply(self, transaction: Transaction) -> None:
         registry = self.parts.registry
-        events = [event for sent in transaction for event in self.parts.mapper.translate(sent, registry.values)]
+        events = []
+        for sent in transaction:
+            if status.is_status(sent.address):
+                self._answer(sent)
+            elif sent.address.startswith(CLOCK):
+                events += self._flow.keep_beat(sent)
+            else:
+                events += self.parts.mapper.translate(sent, registry.values)
+        epoch = registry.epoch
         outcome = registry.apply(tuple(events))
         for reply in outcome.replies:
             self.parts.osc.send(reply.address, reply.args, reply.origin.reply_to)
@@ -268,10 +278,12 @@ class Show:
             self._control = outcome.messages[-1]
         if outcome.changes:
             self._take_values()
+        if registry.epoch != epoch:
+            self._display.latency.asked(registry.epoch, events[0].time_s)
         for change in outcome.changes:
             self._follow(change, events[0])
         for fired in outcome.fired:
-            self._fire(fired)
+            self._fire(fired, events[0])
 
     def _follow(self, change: Change, event: Event) -> None:
         """Do what a new value asks for beyond being read."""
@@ -279,8 +291,12 @@ class Show:
             meaning = self._understand(change.new)
             if meaning is not None:
                 self._tell_understood(meaning, event.origin.reply_to)
+        if change.name.startswith("prompt"):
+            self._flow.encode(texts(self._generation))
         elif re.fullmatch(r"bank/\d+/text", change.name):
-            self._encode(change.new)
+            self._flow.encode((change.new,))
+        elif change.name.startswith("tempo/"):
+            self._flow.tempo.take(self.parts.registry.values, event.time_s)
         elif change.tier == "reload":
             self.say(f"{change.name} = {change.new} takes effect when the show is started anew")
 
@@ -295,15 +311,6 @@ class Show:
         if reply_to is not None:
             self.parts.osc.send(UNDERSTOOD, (known, unknown), reply_to)
 
-    def _encode(self, *prompts: str) -> None:
-        """Have the prompts encoded ahead of use that this engine process was not asked for lately."""
-        new = tuple(prompt for prompt in dict.fromkeys(prompts) if prompt and prompt not in self._encoded)
-        if new:
-            self.parts.engine.encode(new)
-        self._encoded.update(dict.fromkeys(new))
-        while len(self._encoded) > _MAX_ENCODED:
-            del self._encoded[next(iter(self._encoded))]
-
     def _tell_count(self, count: int, what: str, happened: str) -> None:
         """Say by how much a counter of faults has grown, once a second."""
         told, told_s = self._told.get(what, (0, -_LOG_AGAIN_S))
@@ -312,36 +319,34 @@ class Show:
             self._told[what] = count, now_s
             self.say(f"{count - told} {what}{'s' if count - told > 1 else ''} {happened}")
 
-    def _fire(self, fired: Fired) -> None:
+    def _fire(self, fired: Fired, event: Event) -> None:
         recordings, values = self.recordings, self.parts.registry.values
         is_recording = recordings.current is not None
         match fired.name:
             case "restart":
                 self.parts.session.restart()
+            case "tempo/tap" | "tempo/resync" | "tempo/nudge_up" | "tempo/nudge_down":
+                self._apply(self._flow.keep_beat(replace(event, address=f"/ltx/{fired.name}")))
             case "rec/start" | "rec/toggle" if not is_recording:
                 recordings.start(recordings.new_path(values["rec/name"]), values["frame_rate"])
             case "rec/stop" | "rec/toggle" if is_recording:
                 recordings.stop()
 
-    def _hud(self, prompt: str) -> HudState:
-        session, registry = self.parts.session, self.parts.registry
-        names = registry.pending()
-        pending = registry.values["prompt"] if "prompt" in names else ", ".join(names)
-        state, detail = self._state()
-        statistics = session.statistics
-        return HudState(
-            prompt=prompt,
-            pending=pending,
-            state=state,
-            detail=detail,
-            speed=statistics.real_time_factor,
-            buffer_s=self._timeline.unplayed_s(self._position),
-            clock_s=self._position / SAMPLE_RATE_HZ,
-            num_underruns=statistics.num_underruns,
-            recording=self.recordings.current is not None,
-            control=self._control,
-            messages=tuple(self._messages),
+    def _answer(self, question: Event) -> None:
+        """Answer a question about the status."""
+        picture = self._timeline.frame_at(self._shown_position)
+        for reply in status.answer(question, self._status(picture)):
+            self.parts.osc.send(reply.address, reply.args, reply.origin.reply_to)
+
+    def _status(self, picture: Picture | None) -> status.Status:
+        playing = Playing(
+            *self._state(), self._position, self._timeline.end, picture, self._output_latency_s, self._position_s
         )
+        return self._display.status(playing)
+
+    @property
+    def _output_latency_s(self) -> float:
+        return max(0.0, self.parts.audio.player.committed - self._position) / SAMPLE_RATE_HZ
 
     def _state(self) -> tuple[str, str]:
         """The state in the words of HudState, and its detail."""

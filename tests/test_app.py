@@ -335,7 +335,7 @@ def test_a_prompt_is_encoded_ahead_once(assembled):
     show = assembled()
     engine = show.parts.engine
     until(show, lambda: engine.can_request and not engine._prompts)
-    assert list(show._encoded) == [text for _, text in BANK]
+    until(show, lambda: list(show._flow._texts._known) == [text for _, text in BANK])
     for text in ("new", BANK[0][1], "new", BANK[3][1]):
         show.parts.events.put((Event("/ltx/bank/5/text", (text,), Origin("test"), 0.0),))
     while not show.parts.events.empty():
@@ -357,6 +357,18 @@ def test_an_engine_that_cannot_load_ends_it_with_one_line(tmp_path):
     done = subprocess.run(command, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("ltx-live: ")
+
+
+def test_a_signal_ends_the_wait_for_an_engine_that_says_nothing(tiny, tmp_path):
+    command = [sys.executable, "-m", "ltx_live", "play", "--model", str(tiny.folder), "--headless", "--midi", "none"]
+    command += ["--osc", "127.0.0.1:0", "--size", "64x64", "--home", str(tmp_path)]
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True) as show:
+        found = next(found for line in show.stderr if (found := re.search(r"engine: process (\d+)", line)))
+        os.kill(int(found[1]), signal.SIGSTOP)
+        show.send_signal(signal.SIGINT)
+        assert show.wait(10) == 128 + signal.SIGINT
+        assert "Traceback" not in show.stderr.read()
 
 
 def test_a_taken_port_is_named(tmp_path):

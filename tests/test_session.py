@@ -12,8 +12,10 @@ from ltx_live.chunk import SAMPLE_RATE_HZ, Chunk, ChunkRequest, EngineInfo, Prog
 from ltx_live.engine.process import Cancelled, Died, Failed, Ready
 from ltx_live.engine.slots import SlotLayout
 from ltx_live.engine.testcard import TestCardEngine, read_counters
+from ltx_live.gestures import NOW_FIELDS
+from ltx_live.moment import Moment
 from ltx_live.params import SEED_MAX, GenerationParams, field_name
-from ltx_live.session import NOW_FIELDS, CancelRequest, ChunkTimes, Moment, Session, chunk_seed
+from ltx_live.session import CancelRequest, Session, chunk_seed
 
 TICK_S = 0.01
 
@@ -172,11 +174,11 @@ def test_late_request_is_as_long_as_can_be_ready():
         show.tick()
     show.num_free_slots = 1
     request = show.tick()
-    assert request.num_frames == 41  # 0.8 s x (0.2 + 0.8 x 41 / 57) + 0.15 s = 0.77 s, and 49 would take 0.86 s
-    show.chunk_time_s = 0.8 * (0.2 + 0.8 * 41 / 57)
+    assert request.num_frames == 33  # 1.1 x 0.8 s x (0.2 + 0.8 x 33 / 57) + 0.15 s = 0.73 s, and 41 would take 0.83 s
+    show.chunk_time_s = 0.8 * (0.2 + 0.8 * 33 / 57)
     show.done_at_s = show.now_s + show.chunk_time_s
     show.play(0.7)
-    assert show.chunks[-1].num_frames == 41 and show.session.statistics.num_underruns == 0
+    assert show.chunks[-1].num_frames == 33 and show.session.statistics.num_underruns == 0
 
 
 def test_when_nothing_can_be_ready_the_chunk_is_whole():
@@ -195,6 +197,14 @@ def test_requests_fit_the_slot():
     show.session.handle(Ready(show.engine.info), 0.0)
     show.play(4)
     assert {request.num_frames for _, _, request in show.asked} == {33}
+    assert show.session.statistics.num_underruns == 0
+
+
+def test_requests_are_no_longer_than_the_engine_has_memory_for():
+    show = Show()
+    show.session.handle(Ready(replace(show.engine.info, max_num_frames=41)), show.now_s)
+    show.play(4)
+    assert {request.num_frames for _, _, request in show.asked} == {41}
     assert show.session.statistics.num_underruns == 0
 
 
@@ -364,26 +374,9 @@ def test_log_holds_what_a_replay_needs():
         again = ChunkRequest(
             record["index"], params, record["seed"], record["start"], record["num_frames"],
             record["continue_from"] and tuple(record["continue_from"]), epoch=record["epoch"],
+            prompts=tuple(map(tuple, record["prompts"])),
         )  # fmt: skip
         assert again == replace(request, history=None)
-
-
-def test_chunk_times_forget_the_warm_up_and_scale_to_unknown_shapes():
-    times = ChunkTimes()
-    assert times.p95_s(57, 8) is None
-    times.add(57, 8, 20.0)
-    assert times.p95_s(57, 8) == 20.0
-    for time_s in (1.0, 1.2, 1.1):
-        times.add(57, 8, time_s)
-    assert times.p95_s(57, 8) == 1.2
-    assert times.p95_s(33, 8) == pytest.approx(1.2 * (0.2 + 0.8 * 33 / 57))
-    assert times.p95_s(57, 16) == pytest.approx(1.2 * 1.8)
-    for _ in range(8):
-        times.add(57, 8, 1.0)
-    assert times.p95_s(57, 8) == 1.0
-    times.engine_started()
-    times.add(57, 8, 20.0)
-    assert times.p95_s(57, 8) == 1.0
 
 
 def test_offline_every_tick_at_the_end_asks_for_the_next_whole_chunk():

@@ -18,12 +18,19 @@ from ltx_live.errors import DeviceError
 
 OFF = "none"
 POLL_S = 2.0
+CLOCK = "/clock/"
+"""Root of a MIDI clock's events, which are for the tempo alone: `/clock/` + tick, start, stop or continue."""
+
+TICKS_PER_EVENT = 6  # a sixteenth: 8 events a second at 120 bpm instead of 48; they carry the time of every tick
+_CLOCK_WORDS = {"clock": "tick", "start": "start", "stop": "stop", "continue": "continue"}
 _SELF_CONNECTED = ("Midi Through*", "RtMidi*", "ltx_live*")
 
 
 class MidiReceiver:
     """Puts every message of the chosen ports on the queue, as `/midi/<port>/<kind>/<channel>[/<number>]` and a value.
 
+    A clock comes as `/clock/<word>` and the times of arrival (`time.perf_counter`), six ticks at once; the port is in
+    the origin.
     `pattern` chooses the ports: "" = all, "none" = no MIDI, else a name or glob, `#2` for the second that fits. What
     the performer should know (no MIDI system, no device, plugged in or out) comes as a notice, once.
     """
@@ -33,6 +40,7 @@ class MidiReceiver:
         self._pattern = pattern
         self._poll_s = poll_s
         self._ports: dict[str, mido.ports.BaseInput] = {}
+        self._ticks: dict[str, list[float]] = {}
         self._told: set[str] = set()
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="midi", daemon=True)
@@ -101,9 +109,24 @@ class MidiReceiver:
             self._notice(f"MIDI: listening to {port}")
 
     def _receive(self, message: mido.Message, port: str) -> None:
-        event = message_event(message, port, time.perf_counter())
+        now_s = time.perf_counter()
+        if message.type in _CLOCK_WORDS:
+            self._receive_clock(_CLOCK_WORDS[message.type], port, now_s)
+            return
+        event = message_event(message, port, now_s)
         if event is not None:
             self._target.put((event,))
+
+    def _receive_clock(self, word: str, port: str, now_s: float) -> None:
+        """Gather ticks; what else a clock says follows the ticks before it."""
+        ticks = self._ticks.setdefault(port, [])
+        if word == "tick":
+            ticks.append(now_s)
+        if len(ticks) >= TICKS_PER_EVENT or (ticks and word != "tick"):
+            self._target.put((Event(f"{CLOCK}tick", tuple(ticks), Origin("midi", port), now_s),))
+            ticks.clear()
+        if word != "tick":
+            self._target.put((Event(CLOCK + word, (now_s,), Origin("midi", port), now_s),))
 
     def _tell(self, text: str) -> None:
         """A notice that is given only once."""
@@ -116,7 +139,7 @@ class MidiReceiver:
 
 
 def message_event(message: mido.Message, port: str, time_s: float) -> Event | None:
-    """The event of a mido message; None for what is no control (clock, SysEx). Channels count from 1.
+    """The event of a mido message; None for what is no control (active sensing, SysEx). Channels count from 1.
 
     Values are as on the wire: 0..127, a bend 0..16383, a released note 0.
     """

@@ -1,4 +1,4 @@
-"""The sound device: opens it, calls the player from its callback, and goes on with a thread when there is none."""
+"""The sound device: opens it, calls the player from its callback, and goes on with a thread while there is none."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import fnmatch
 import logging
 import threading
 import time
+from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
@@ -23,6 +24,7 @@ THREAD_PERIOD_S = 0.01
 SILENT_S = 1.0
 STARTING_S = 3.0  # an idle PulseAudio sink may take 1.5 s before it asks for more
 CLOSE_S = 1.0
+RETRY_S = 3.0
 NO_DEVICE = "none"
 
 
@@ -70,11 +72,21 @@ def find_device(pattern: str) -> tuple[int, str]:
     raise DeviceError(f"--audio {pattern or 'default'}: no such output; choose one of: {names}; or none")
 
 
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """A stream that runs; its callback hands out silence until `driver` is the output's driver."""
+
+    stream: Any
+    name: str
+    driver: object
+
+
 class AudioOutput:
     """Plays through a device, or silently through a thread at the same pace.
 
     The show's thread sets `player.playlist` and `player.target_gain`, reads `position`, and calls `check` every tick.
-    `device` is the name of what is open, None when the thread plays.
+    `device` is the name of what is open, None when the thread plays. A device that was lost is looked for every
+    RETRY_S, beside the show, and plays on when it is back.
     """
 
     def __init__(self, pattern: str = "") -> None:
@@ -85,6 +97,10 @@ class AudioOutput:
         self._clock = PlayClock()
         self._stream: Any = None
         self._driver: object | None = None
+        self._thread: threading.Thread | None = None
+        self._search: threading.Thread | None = None
+        self._found: _Opened | None = None
+        self._search_at_s: float | None = None
         self._called_s = 0.0
         self._opened_s = 0.0
 
@@ -98,30 +114,23 @@ class AudioOutput:
             self._start_thread()
             return f"{error}; playing without sound"
 
-    def restart(self) -> str:
-        """Look for devices anew and open the chosen one, or go on without; the line to log."""
-        self._close_stream()
-        try:
-            if not self.stuck and self._pattern.lower() != NO_DEVICE:
-                sd = _sounddevice()
-                sd._terminate()  # PortAudio lists devices once; only this makes it look again
-                sd._initialize()
-            return self._start()
-        except DeviceError as error:
-            self._start_thread()
-            return f"{error}; playing without sound"
-
     def check(self) -> str | None:
-        """Call every tick: when the device is gone, go on with the thread; the line to show, or None."""
+        """Call every tick: goes on with the thread when the device is gone, and with the device when it is back.
+
+        The line to show when it is one of the two, else None.
+        """
         if self._stream is None:
-            return None
+            return self._look_again()
         alive_until_s = max(self._called_s + SILENT_S, self._opened_s + STARTING_S)
         if self._stream.active and time.perf_counter() < alive_until_s:
             return None
         lost = self.device
         self._close_stream()
         self._start_thread()
-        return f"sound device lost: {lost}; playing on without sound"
+        if self.stuck:
+            return f"sound device lost: {lost}; playing on without sound; it hangs: for sound, start the show anew"
+        self._search_at_s = time.perf_counter() + RETRY_S
+        return f"sound device lost: {lost}; playing on without sound, looking for it every {RETRY_S:g} s"
 
     def position(self, now_s: float | None = None, offset_ms: float = 0.0) -> float:
         """Media position to show now, in samples: what is heard, less `av/offset` (positive = picture later)."""
@@ -130,6 +139,12 @@ class AudioOutput:
 
     def close(self) -> None:
         """Stop. A dead device that cannot be closed is abandoned: `stuck` is true, and the process needs os._exit."""
+        self._search_at_s = None
+        if self._search is not None:
+            self._search.join(STARTING_S + CLOSE_S)
+            self.stuck |= self._search.is_alive()
+        if self._found is not None:
+            self._use(self._found)
         self._close_stream()
         self._driver = None
 
@@ -137,11 +152,13 @@ class AudioOutput:
         if self._pattern.lower() == NO_DEVICE:
             self._start_thread()
             return "sound: none, the clock is the computer's"
-        index, name = find_device(self._pattern)
-        self._open(index, name)
-        return f"sound: {name}, {self._stream.latency * 1000:.0f} ms"
+        self._use(self._open(*find_device(self._pattern)))
+        return self._told()
 
-    def _open(self, index: int, name: str) -> None:
+    def _told(self) -> str:
+        return f"sound: {self.device}, {self._stream.latency * 1000:.0f} ms"
+
+    def _open(self, index: int, name: str) -> _Opened:
         sd = _sounddevice()
         driver = object()
 
@@ -163,14 +180,51 @@ class AudioOutput:
                 callback=callback,
             )
             latency = DacLatency(stream.latency)
-            self.player.mute_until_ramped()
-            self._driver = driver
-            self._opened_s = time.perf_counter()
             stream.start()
         except sd.PortAudioError as error:
-            self._driver = None
             raise DeviceError(f"sound device {name}: {error}; choose another with --audio, or none") from None
-        self._stream, self.device = stream, name
+        return _Opened(stream, name, driver)
+
+    def _use(self, opened: _Opened) -> None:
+        """Let a stream play from its next block on, after the thread's last."""
+        self._driver = self._found = self._search_at_s = None
+        if self._thread is not None:
+            self._thread.join(SILENT_S)  # it ends within a block of 10 ms
+            self._thread = None
+        self.player.mute_until_ramped()
+        self._stream, self.device = opened.stream, opened.name
+        self._opened_s = time.perf_counter()
+        self._driver = opened.driver
+
+    def _look_again(self) -> str | None:
+        """While a device is lost: look for it from time to time, in a thread because that takes a while."""
+        if self._found is not None:
+            self._use(self._found)
+            return self._told()
+        is_searching = self._search is not None and self._search.is_alive()
+        if self._search_at_s is not None and not is_searching and time.perf_counter() >= self._search_at_s:
+            self._search_at_s = time.perf_counter() + RETRY_S
+            self._search = threading.Thread(target=self._find_and_open, name="find-sound", daemon=True)
+            self._search.start()
+        return None
+
+    def _find_and_open(self) -> None:
+        """Open the chosen device if it is there, and keep it in `_found` once it asks for sound."""
+        sd = _sounddevice()
+        try:
+            sd._terminate()  # PortAudio lists devices once; only this makes it look again
+            sd._initialize()
+            opened = self._open(*find_device(self._pattern))
+        except (DeviceError, sd.PortAudioError) as error:
+            log.debug("%s", error)
+            return
+        started_s = time.perf_counter()  # what was asked for until now only filled its buffer
+        while self._called_s < started_s:
+            if time.perf_counter() > started_s + STARTING_S:
+                opened.stream.close()
+                return
+            time.sleep(THREAD_PERIOD_S)
+        self._found = opened
 
     def _close_stream(self) -> None:
         """Close the stream in a thread of its own: a dead JACK server never returns from it."""
@@ -187,7 +241,8 @@ class AudioOutput:
         driver = object()
         self._driver = driver
         self.player.mute_until_ramped()
-        threading.Thread(target=self._run_thread, args=(driver,), name="sound-clock", daemon=True).start()
+        self._thread = threading.Thread(target=self._run_thread, args=(driver,), name="sound-clock", daemon=True)
+        self._thread.start()
 
     def _run_thread(self, driver: object) -> None:
         """Hand out 10 ms of sound every 10 ms; after a stall of more than half a second the rest is skipped."""

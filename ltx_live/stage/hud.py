@@ -6,7 +6,7 @@ from pyglet import shapes
 from pyglet.graphics import Batch, Group
 from pyglet.text import Label
 
-from ltx_live.stage.hud_state import HudState, status_line
+from ltx_live.stage.hud_state import HudState, pending_line, status_line
 from ltx_live.stage.keys import help_rows
 from ltx_live.stage.text_field import TextField
 
@@ -88,7 +88,7 @@ class Hud:
             return False
         self._next_s = now_s + UPDATE_S
         messages = [text for text, until_s in state.messages if until_s > now_s][-NUM_MESSAGES:]
-        texts = (status_line(state), state.prompt, state.pending, state.control, state.recording, messages)
+        texts = (status_line(state), state.prompt, pending_line(state), state.control, state.recording, messages)
         wanted = (mode, card, editing, *texts)
         if wanted == self._drawn:
             return False
@@ -115,7 +115,7 @@ class Hud:
         rows = (
             (self._control, state.control if full else "", None),
             (self._status, status_line(state) if full else "", color),
-            (self._pending, f"next: {state.pending}" if seen and state.pending else "", None),
+            (self._pending, pending_line(state) if seen else "", None),
             (self._prompt, state.prompt if seen else "", None),
         )
         for line, text, tint in rows:

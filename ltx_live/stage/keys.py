@@ -37,7 +37,7 @@ KEYS: tuple[Key, ...] = (
     ),
     *(
         Key(f"Shift+{digit}", f"play prompt {slot} of the bank", "trigger", f"bank/{slot}/connect")
-        for slot, digit in enumerate(BANK_KEYS[: params.NUM_BANK_SLOTS - 10], 11)
+        for slot, digit in enumerate(BANK_KEYS[:6], 11)
     ),
     Key("P", "write a prompt (Enter plays it)", "local", value="edit"),
     Key("Enter", "write a prompt (Enter plays it)", "local", value="edit"),

@@ -113,12 +113,15 @@ class Timeline:
         return max(0.0, (self.end - position) / SAMPLE_RATE_HZ)
 
     def cut_at(self, position: float) -> Cut | None:
-        """The first frame boundary at or after `position`; the end when there is no material there."""
+        """The first frame boundary at or after `position`; the end when there is no material there.
+
+        A frame at least stays of the chunk that is cut: what follows has something to continue.
+        """
         owner = next((shown.chunk for shown in reversed(self._shown) if shown.chunk.cut <= position), None)
         if owner is None or position >= self.end:
             return self.last
         offset = (position - owner.video_start) * owner.frame_rate / SAMPLE_RATE_HZ
-        frame = min(math.ceil(offset - 0.5 * owner.frame_rate / SAMPLE_RATE_HZ), owner.num_frames)
+        frame = min(max(1, math.ceil(offset - 0.5 * owner.frame_rate / SAMPLE_RATE_HZ)), owner.num_frames)
         return Cut(owner, frame, owner.video_start + frames_to_samples(frame, owner.frame_rate))
 
     def frame_at(self, position: float) -> Picture | None:

@@ -7,6 +7,7 @@ import pytest
 from ltx_live.control import bank
 from ltx_live.control.event import Event, Origin
 from ltx_live.control.registry import Registry
+from ltx_live.params import NUM_BANK_SLOTS
 
 SLOTS = [("tunnel", "a red tunnel"), ("", ""), ("waves", "blue waves"), ("grid", "a green grid")]
 
@@ -77,5 +78,16 @@ def test_an_empty_bank_says_so():
 
 
 def test_slot_values_stop_at_the_end_of_the_bank():
-    values = bank.slot_values([("n", f"text {i}") for i in range(20)])
-    assert len(values) == 32 and values["bank/16/text"] == "text 15"
+    values = bank.slot_values([("n", f"text {i}") for i in range(NUM_BANK_SLOTS + 4)])
+    assert len(values) == 2 * 64 and values["bank/64/text"] == "text 63"
+
+
+def test_the_whole_bank_can_be_played():
+    registry = Registry(bank.slot_values([("n", f"text {i}") for i in range(1, NUM_BANK_SLOTS + 1)]))
+    send(registry, "/ltx/bank/64/connect")
+    assert playing(registry) == (64, "text 64")
+    send(registry, "/ltx/bank/next")
+    assert playing(registry) == (1, "text 1")
+    send(registry, "/ltx/bank/selected", 63)
+    assert playing(registry) == (63, "text 63")
+    assert "no such parameter" in send(registry, "/ltx/bank/65/connect").errors[0]

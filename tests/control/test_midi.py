@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from ltx_live.control.event import NOTICE
-from ltx_live.control.midi import MidiReceiver, choose_ports, clean_name, port_id, unique_names
+from ltx_live.control.midi import TICKS_PER_EVENT, MidiReceiver, choose_ports, clean_name, port_id, unique_names
 
 
 def injected(data, port="nanoKONTROL2"):
@@ -40,6 +40,48 @@ def test_messages_become_events(data, expected):
 def test_clock_sysex_and_broken_bytes_do_not_disturb():
     data = [0xF8, 0xB0, 7, 1, 0xF8, 0xF0, 1, 2, 0xF7, 0xB0, 0x90, 60, 99, 0xFE]
     assert injected(data) == [("/midi/nanoKONTROL2/cc/1/7", 1), ("/midi/nanoKONTROL2/note/1/60", 99)]
+
+
+def received(receiver, events, data, port="nanoKONTROL2"):
+    receiver.inject(bytes(data), port)
+    return [event for (event,) in (events.get() for _ in range(events.qsize()))]
+
+
+def test_ticks_of_a_clock_come_by_the_sixteenth_with_their_times():
+    """Two bars at 24 a beat: 32 events, not 192; other messages are not held up."""
+    events = queue.SimpleQueue()
+    receiver = MidiReceiver(events)
+    seen = [received(receiver, events, [0xF8]) for _ in range(192)]
+    ticks = [event for group in seen for event in group]
+    assert [len(group) for group in seen] == [0, 0, 0, 0, 0, 1] * 32
+    assert {(event.address, event.origin.name) for event in ticks} == {("/clock/tick", "nanoKONTROL2")}
+    times = [time_s for event in ticks for time_s in event.args]
+    assert len(times) == 192 and times == sorted(times) and ticks[-1].time_s == times[-1]
+    mixed = received(receiver, events, [0xF8, 0xB0, 7, 1, 0xF8])
+    assert [(event.address, event.args) for event in mixed] == [("/midi/nanoKONTROL2/cc/1/7", (1,))]
+
+
+def test_start_stop_and_continue_follow_the_ticks_before_them():
+    events = queue.SimpleQueue()
+    receiver = MidiReceiver(events)
+    data = [0xFA, 0xF8, 0xF8, 0xFC, 0xF2, 16, 0, 0xFB] + [0xF8] * TICKS_PER_EVENT
+    seen = received(receiver, events, data)
+    assert [(event.address, len(event.args)) for event in seen] == [
+        ("/clock/start", 1),
+        ("/clock/tick", 2),
+        ("/clock/stop", 1),
+        ("/clock/continue", 1),
+        ("/clock/tick", TICKS_PER_EVENT),
+    ]
+
+
+def test_two_clocks_are_not_mixed():
+    events = queue.SimpleQueue()
+    receiver = MidiReceiver(events)
+    for _ in range(TICKS_PER_EVENT - 1):
+        assert received(receiver, events, [0xF8], "A") == received(receiver, events, [0xF8], "B") == []
+    (event,) = received(receiver, events, [0xF8], "A")
+    assert event.origin.name == "A" and len(event.args) == TICKS_PER_EVENT
 
 
 def test_slider_and_solo_are_never_paired_to_14_bits():
@@ -125,7 +167,8 @@ def until(words, act=lambda: None):
         time.sleep(0.1)
         while events.qsize():
             (event,) = events.get()
-            line = " ".join(map(str, (event.address, *event.args)))
+            args = event.args if event.address.startswith(("/midi", "/notice")) else ()
+            line = " ".join(map(str, (event.address, *args)))
             if line not in seen:
                 seen.append(line)
 
@@ -136,6 +179,8 @@ for turn in range(2):
     pad = mido.open_output("pad", virtual=True, client_name="grid")
     until("listening")
     until("/cc/", lambda: pad.send(mido.Message("control_change", control=7, value=20 + turn)))
+    until("/clock/start", lambda: pad.send(mido.Message("start")))
+    until("/clock/tick", lambda: pad.send(mido.Message("clock")))
     until("/note/", lambda: pad.send(mido.Message("note_on", channel=9, note=36, velocity=90)))
     pad.close()
     until("gone")
@@ -167,10 +212,14 @@ def test_real_ports_come_send_go_and_come_again(jack):
         "/notice MIDI: no port fits 'grid*'; plug one in at any time",
         "/notice MIDI: listening to grid:pad",
         "/midi/grid_pad/cc/1/7 20",
+        "/clock/start",
+        "/clock/tick",
         "/midi/grid_pad/note/10/36 90",
         "/notice MIDI: grid:pad is gone; plug it in again at any time",
         "/notice MIDI: listening to grid:pad",
         "/midi/grid_pad/cc/1/7 21",
+        "/clock/start",
+        "/clock/tick",
         "/midi/grid_pad/note/10/36 90",
         "/notice MIDI: grid:pad is gone; plug it in again at any time",
     ], ran.stderr

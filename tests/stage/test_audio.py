@@ -147,6 +147,7 @@ def lose_device(start_script, env, device, kill):
 
 
 def test_the_show_goes_on_when_the_jack_server_dies(jack, start_script):
+    """A device that comes back is in tests/bench/test_sync.py."""
     env, server = jack
     lose_device(start_script, env, "system", server.kill)
 
@@ -154,28 +155,6 @@ def test_the_show_goes_on_when_the_jack_server_dies(jack, start_script):
 def test_without_a_device_a_thread_keeps_the_pace(run_script):
     seen = values(run_script(PLAY, arguments=["none"]))
     assert abs(float(seen["RATE"]) - 1) < 0.005 and float(seen["JITTER"]) < 0.02 and seen["MONOTONIC"] == "True"
-
-
-RESTART = (
-    MAKE_CHUNK
-    + """
-output = AudioOutput("pulse")
-output.start()
-timeline = Timeline()
-for index in range(6):
-    timeline.append(make_chunk(index, timeline.end))
-output.player.playlist = timeline.playlist
-time.sleep(1)
-first, name = output.position(), output.device
-print(output.restart())
-time.sleep(1)
-assert output.device == name and output.position() > first + 24_000
-"""
-)
-
-
-def test_restart_goes_on_from_where_it_was(pulse, run_script):
-    assert "sound: pulse" in run_script(RESTART, pulse)
 
 
 def test_devices_are_found_by_index_name_or_part_whatever_the_case(pulse, run_script):

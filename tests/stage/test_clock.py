@@ -54,3 +54,21 @@ def test_the_pacer_keeps_the_beat_and_forgets_what_it_missed():
         now[0] += 0.5 if k == 50 else 0.003
     gaps = np.diff(drawn)
     assert np.allclose(np.delete(gaps, [0, 50]), 0.02) and gaps[50] == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("skew_ppm", [-500, 500])
+def test_an_hour_on_a_device_whose_clock_is_off_ends_in_sync(skew_ppm):
+    """Blocks of 1024 in bursts of two, called up to 10 ms late; what is heard left the callback 100 ms before."""
+    rate_hz, rng = 48_000 * (1 + skew_ppm * 1e-6), np.random.default_rng(1)
+    clock, published, num_blocks, errors_s = PlayClock(), Published(), 0, []
+    for now in np.arange(0.2, 3600, 1 / 60):
+        while (num_blocks + 2) * 1024 / rate_hz + rng.uniform(0, 0.01) <= now:
+            num_blocks += 2
+            called = num_blocks * 1024 / rate_hz
+            published = Published(num_blocks * 1024, called + 0.1 + rng.uniform(-0.003, 0.003), 1)
+        position = clock.position(published, now)
+        heard = (now - 0.1) * rate_hz  # the sample that leaves the speaker
+        errors_s.append((position - heard) / 48_000)
+    settled = np.abs(errors_s[300:])
+    assert settled.max() < 1 / 24
+    assert np.mean(errors_s[-3600:]) == pytest.approx(np.mean(errors_s[300:3900]), abs=0.001), "it drifts"

@@ -187,7 +187,7 @@ def test_cut_at_is_the_next_frame_boundary_in_the_chunks_own_frames():
     timeline = Timeline()
     timeline.append(make_chunk(0, 0, num_overlap=0))
     timeline.append(make_chunk(1, timeline.end))
-    assert timeline.cut_at(0)[1:] == (0, 0)
+    assert timeline.cut_at(0)[1:] == (1, FRAME), "a frame stays"
     assert timeline.cut_at(1)[1:] == (1, FRAME)
     assert timeline.cut_at(5 * FRAME)[1:] == (5, 5 * FRAME)
     inside = timeline.cut_at(24 * FRAME + 1)

@@ -1,0 +1,87 @@
+"""What the engine is asked for: the session's decisions, the beat that gestures keep, the prompts of the chunks."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ltx_live.chunk import Chunk, ChunkRequest
+from ltx_live.control.event import Event, Origin
+from ltx_live.control.midi import CLOCK
+from ltx_live.engine.process import EngineProcess, Message
+from ltx_live.moment import Moment
+from ltx_live.session import CancelRequest, Session
+from ltx_live.tempo import MediaBeats, Tempo
+from ltx_live.travel import Texts, Travel, target
+
+BPM = "/ltx/tempo/bpm"
+
+
+class Flow:
+    """Joins session, tempo and travel to the engine. `release` gives slots back, `ask` belongs into every tick."""
+
+    def __init__(self, engine: EngineProcess, session: Session, values: Mapping[str, Any], now_s: float):
+        self.tempo = Tempo(values["tempo/bpm"], values["tempo/beats_per_bar"], now_s)
+        self.tempo.take(values, now_s)
+        self._engine = engine
+        self._session = session
+        self._travel = Travel()
+        self._texts = Texts()
+        self._leaving: list[Chunk] = []
+
+    def hear(self, message: Message, now_s: float) -> None:
+        """Take note of what the engine says. A Chunk given here is one that the timeline appends."""
+        if isinstance(message, Chunk) and message.latched:
+            _, values = message.latched[-1]
+            prompts = values.get("prompts", self._session.running.prompts)
+            self._travel.asked(dataclasses.replace(self._session.running, prompts=prompts))
+        self._texts.handle(message)
+        self._session.handle(message, now_s)
+
+    def encode(self, texts: Iterable[str]) -> None:
+        """Have texts encoded ahead of use that this engine process was not asked for lately."""
+        new = self._texts.new(texts)
+        if new:
+            self._engine.encode(new)
+
+    def keep_beat(self, event: Event) -> tuple[Event, ...]:
+        """What an event means beside its own effect: the tempo that a MIDI clock or a tap sets."""
+        if event.address.startswith(CLOCK):
+            bpm = self.tempo.midi(event.address.removeprefix(CLOCK), event.args, event.origin.name)
+        else:
+            bpm = self.tempo.fire(event.address.removeprefix("/ltx/"), event.time_s)
+        return () if bpm is None else (Event(BPM, (bpm,), Origin("app", "tempo"), event.time_s),)
+
+    def release(self, chunks: Iterable[Chunk]) -> list[int]:
+        """Give the slots of chunks back, but for one that the request under way continues; which are gone."""
+        self._leaving += chunks
+        running = self._session.running
+        gone = [chunk for chunk in self._leaving if running is None or chunk is not running.history]
+        self._leaving = [chunk for chunk in self._leaving if not any(chunk is other for other in gone)]
+        for chunk in gone:
+            self._engine.release(chunk.index)
+        return [chunk.index for chunk in gone]
+
+    def ask(self, moment: Moment, rule: str) -> ChunkRequest | None:
+        """Ask the engine for what comes next, if it is time; `rule` is the value of `tempo/quantise`."""
+        beats = MediaBeats(self.tempo, rule, moment.now_s, moment.position)
+        moment = dataclasses.replace(
+            moment,
+            land=beats.land,
+            prompts=lambda params, start, index: self._travel.prompts(params, start, index, beats.beat_at),
+            text_s=lambda params: self._texts.time_s(target(params)),
+        )
+        action = self._session.decide(moment)
+        match action:
+            case ChunkRequest():
+                self._travel.asked(action)
+                self._texts.asked(action)
+                self._engine.request(action)
+                return action
+            case CancelRequest():
+                self._engine.cancel()
+        values = self._session.step_values(moment)
+        if values is not None:
+            self._engine.send_step_values(values)
+        return None

@@ -1,0 +1,83 @@
+"""How many frames to ask for: as long as asked, as short as it must be to come in time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ltx_live.chunk import PREFIX_FRAMES, EngineInfo, num_prefix_frames, num_steps
+from ltx_live.chunk_times import ChunkTimes
+from ltx_live.moment import Moment
+
+SHORTEST_CHUNK = 17  # frames; below it nearly all work goes into the prefix
+RESERVE = 1.1
+"""A chunk may take so many times longer than the longest of its shape lately."""
+
+
+class Lengths:
+    """Lengths of requests, 8K + 1 frames. `longest(num_frames, frame_rate)` is how long one may be to fit a slot.
+
+    `continues` says whether the chunk will go on from another: then it begins with frames of that one.
+    """
+
+    def __init__(self, longest: Callable[[int, float], int], times: ChunkTimes):
+        self.engine: EngineInfo | None = None
+        self._longest = longest
+        self._times = times
+
+    def whole(self, params: Any) -> int:
+        """What is asked for, where slot and engine allow it."""
+        return min(self._longest(params.num_frames, params.frame_rate), self.engine.max_num_frames)
+
+    def new_s(self, num_frames: int, params: Any, continues: bool) -> float:
+        """Seconds of a chunk that were not there before."""
+        num_prefix = num_prefix_frames(num_frames, PREFIX_FRAMES) if continues else 0
+        return (num_frames - num_prefix) / params.frame_rate
+
+    def wanted_s(self, moment: Moment, continues: bool) -> float | None:
+        """Unplayed seconds at which the next chunk, made twice, comes just in time; None before the first chunk."""
+        params = moment.params
+        num_frames = self.whole(params)
+        time_s = self._times.p95_s(num_frames, num_steps(params))
+        if time_s is None:
+            return None
+        new_s = self.new_s(num_frames, params, continues)
+        overlap_s = num_frames / params.frame_rate - new_s
+        return time_s + max(time_s, overlap_s) + moment.margin_s + params.realtime_pacing_slack * new_s
+
+    def next(self, moment: Moment, continues: bool) -> int:
+        """The longest that will be ready before all is played.
+
+        A shorter chunk is taken only where the engine keeps up with real time at that length. Where nothing fits,
+        there is an underrun anyway, and one pause before a whole chunk is better than several: full length. So an
+        engine slower than real time always makes whole chunks, which cost least per new second.
+        """
+        params = moment.params
+        whole = self.whole(params)
+        for num_frames in range(whole, min(whole, SHORTEST_CHUNK) - 1, -8):
+            time_s = self._times.p95_s(num_frames, num_steps(params))
+            if time_s is None:
+                break
+            keeps_up = num_frames == whole or time_s <= self.new_s(num_frames, params, continues)
+            if keeps_up and RESERVE * time_s + moment.margin_s <= moment.unplayed_s:
+                return num_frames
+        return whole
+
+    def cut(self, params: Any, continues: bool) -> int | None:
+        """The longest up to `cut_frames` that feeds the show: one cut after the other, each made while one plays.
+
+        Where none does, the shortest above it that does, or what brings most new seconds per second of work; None
+        where that is less than one: every cut would end in an underrun.
+        """
+        whole = self.whole(params)
+        shortest = min(SHORTEST_CHUNK, params.cut_frames, whole)
+        gains = {
+            num_frames: self.new_s(num_frames, params, continues) / self._times.p95_s(num_frames, num_steps(params))
+            for num_frames in range(shortest, whole + 1, 8)
+        }
+        feeding = [num_frames for num_frames, gain in gains.items() if gain >= RESERVE]
+        short = [num_frames for num_frames in feeding if num_frames <= params.cut_frames]
+        if feeding:
+            return max(short) if short else min(feeding)
+        best = max(gains, key=gains.__getitem__)
+        return best if gains[best] >= 1 else None

@@ -1,0 +1,56 @@
+"""What the session decides from at one tick."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ltx_live.chunk import SAMPLE_RATE_HZ, Chunk, WeightedPrompts
+
+MARGIN_S = 0.1
+
+
+Cut = tuple[Chunk, int, int]
+"""(chunk, frames of it that stay, media position): where the next chunk goes on; the timeline's have names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """Present time, values, and the timeline: `position` heard and `end`, in media samples.
+
+    `cut_at(position)` is the first cut that is possible from there on. `land(position)` is where a gesture lands that
+    could land there at the earliest: there, at the next point of a grid, or None for the end of what there is.
+    `prompts(params, start, index)` is what a chunk plays that starts at a media position; empty = `params.prompt`;
+    `text_s(params)` is how much longer a chunk may take because of texts that are new to the engine.
+    """
+
+    now_s: float
+    position: float
+    end: int
+    params: Any
+    epoch: int
+    num_free_slots: int
+    output_latency_s: float = 0.0
+    cut_at: Callable[[float], Cut | None] = lambda position: None
+    land: Callable[[int], int | None] = lambda position: None
+    prompts: Callable[[Any, int, int], WeightedPrompts] = lambda params, start, index: ()
+    text_s: Callable[[Any], float] = lambda params: 0.0
+
+    @property
+    def unplayed_s(self) -> float:
+        return max(0, self.end - self.position) / SAMPLE_RATE_HZ
+
+    @property
+    def free_from(self) -> int:
+        """Where the next chunk goes on: the end, or where the position stands still in an underrun."""
+        return max(self.end, self.after(0.0))
+
+    @property
+    def margin_s(self) -> float:
+        return self.output_latency_s + MARGIN_S
+
+    def after(self, seconds: float) -> int:
+        """The media position that is heard in so many seconds."""
+        return math.ceil(self.position + seconds * SAMPLE_RATE_HZ)

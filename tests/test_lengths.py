@@ -1,0 +1,55 @@
+"""How many frames a request has, by how long chunks take."""
+
+from dataclasses import replace
+
+import pytest
+
+from ltx_live.chunk import EngineInfo
+from ltx_live.chunk_times import ChunkTimes
+from ltx_live.lengths import Lengths
+from ltx_live.params import GenerationParams
+
+PARAMS = GenerationParams(num_frames=129)
+
+
+def lengths(fixed_s: float, frame_s: float) -> Lengths:
+    """Of an engine that takes so long for a chunk and for each of its frames."""
+    times = ChunkTimes()
+    for num_frames in range(9, 130, 8):
+        for _ in range(5):
+            times.add(num_frames, 8, fixed_s + frame_s * num_frames)
+    made = Lengths(lambda num_frames, frame_rate: num_frames, times)
+    made.engine = EngineInfo("x", 32, 32, "cpu")
+    return made
+
+
+@pytest.mark.parametrize(
+    ("fixed_s", "frame_s", "expected"),
+    [
+        (0.05, 0.005, 33),  # feeds the show at any length
+        (0.72, 0.003, 33),  # 0.82 s for a second
+        (0.3, 0.02, 41),  # 0.96 s for a second is too close; 1.12 s for 1.33 s
+        (0.5, 0.03, 113),  # 3.89 s for 4.33 s
+        (0.0, 0.0355, 129),  # never with room, but that is nearest to it
+        (0.3, 0.1, None),  # slower than real time
+    ],
+)
+def test_a_cut_is_short_but_feeds_the_show(fixed_s, frame_s, expected):
+    assert lengths(fixed_s, frame_s).cut(PARAMS, continues=True) == expected
+
+
+def test_a_cut_is_as_long_as_asked_and_never_longer_than_chunks_are():
+    fast = lengths(0.05, 0.005)
+    assert fast.cut(replace(PARAMS, cut_frames=9), continues=True) == 9
+    assert fast.cut(replace(PARAMS, cut_frames=81), continues=True) == 81
+    assert fast.cut(replace(PARAMS, num_frames=25), continues=True) == 25
+    assert lengths(0.72, 0.003).cut(replace(PARAMS, num_frames=25), continues=True) == 25
+    fast.engine = replace(fast.engine, max_num_frames=57)
+    assert fast.whole(PARAMS) == fast.cut(replace(PARAMS, cut_frames=257), continues=True) == 57
+
+
+def test_new_seconds_are_those_after_the_prefix():
+    made = lengths(0.05, 0.005)
+    assert made.new_s(33, PARAMS, continues=True) == 1.0
+    assert made.new_s(33, PARAMS, continues=False) == 33 / 24
+    assert made.new_s(9, PARAMS, continues=True) == 8 / 24
