@@ -74,7 +74,7 @@ class _Running:
 
 
 class _Landing(NamedTuple):
-    """A cut of `num_frames` at `target`, asked for from the position `ask_at` on; `on_grid` if there was an earlier one.
+    """A cut of `num_frames` at `target`, asked for from the position `ask_at` on; `on_grid` if it waits for a grid.
 
     Material must reach to `needed_end`, so that a cut which takes longer than expected is late but no underrun.
     """

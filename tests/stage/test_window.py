@@ -278,9 +278,9 @@ def test_keys_are_control_messages(show, name):
     assert show.press(name) == [KEYS[name]]
 
 
-def test_tab_goes_round_and_space_is_left_alone_for_now(show):
+def test_tab_goes_round_and_space_taps_the_tempo(show):
     assert show.press("Tab", "h") == [("/ltx/window/hud", ("min",)), ("/ltx/window/hud", ("full",))]
-    assert show.press("space", "Escape", "x") == []
+    assert show.press("space", "Escape", "x") == [("/ltx/tempo/tap", ())]
 
 
 def test_a_prompt_is_written_in_the_window(show):
