@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
+from ltx_live import params
 from ltx_live.chunk import SAMPLE_RATE_HZ, ChunkRequest, WeightedPrompts
 from ltx_live.control.registry import Registry
 from ltx_live.control.status import Latency, Status, beat_in_bar
@@ -11,6 +13,9 @@ from ltx_live.session import Session
 from ltx_live.stage.hud_state import HudState
 from ltx_live.stage.timeline import Picture
 from ltx_live.tempo import Tempo
+
+UNTOLD = ("pause", "bank/selected")  # the state tells of a pause, and a slot of the bank plays through its prompt
+GRIDS = ("beat", "bar", "2 bars", "4 bars")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,21 +81,51 @@ class Display:
 
     def hud(self, status: Status, recording: bool, control: str, messages: tuple[tuple[str, float], ...]) -> HudState:
         """What the head-up display shows."""
+        values = self._registry.values
+        grid = values["tempo/quantise"] if values["tempo/quantise"] in GRIDS else ""
         return HudState(
             prompt=status.prompt_applied,
-            pending=status.prompt_pending or status.pending,
+            pending=self._pending(status),
             landing_s=status.landing_s,
             state=status.state,
             detail=status.detail,
             speed=status.real_time_factor or 0.0,
             latency_s=status.latency_s or 0.0,
             buffer_s=status.buffer_s,
+            chunk_s=status.chunk_s or 0.0,
             clock_s=status.clock_s,
             num_underruns=status.num_underruns,
+            bpm=status.bpm if grid or values["tempo/midi_clock"] else 0.0,
+            beat=int(status.beat),
+            bar=status.bar,
+            beats_per_bar=self._tempo.beats_per_bar,
+            grid=grid,
             recording=recording,
             control=control,
             messages=messages,
         )
+
+    def _pending(self, status: Status) -> str:
+        """What is asked for and not seen yet, a new prompt first: "a red fox, num_steps 4"; a take has no name."""
+        registry = self._registry
+        if not registry.pending() and status.landing_s is not None and registry.epoch > registry.applied_epoch:
+            return "a new take"
+        names = [name for name in registry.pending() if name not in UNTOLD and params.find(name).tier != "reload"]
+        others = [f"{name} {_short(registry.values[name])}" for name in names if name != "prompt"]
+        prompt = [_short(registry.values["prompt"])] if "prompt" in names else []
+        return ", ".join(prompt + others)
+
+
+def _short(value: Any) -> str:
+    """A value as a word of the display."""
+    match value:
+        case bool():
+            return "on" if value else "off"
+        case float():
+            return f"{value:.3g}"
+        case "" | None:
+            return "none"
+    return str(value)
 
 
 def words(prompts: WeightedPrompts) -> str:

@@ -24,6 +24,7 @@ import numpy as np
 
 from ltx_live import app
 from ltx_live.bench._bars import Bar, print_bars
+from ltx_live.bench._show import after, tick
 from ltx_live.config import Config, initial_values
 from ltx_live.options import Parser
 from ltx_live.stage.clock import FramePacer
@@ -99,34 +100,19 @@ def play(model: str, num_frames: int, seconds: float, with_window: bool) -> Play
         )
         show = app.assemble(config, parts)
         pacer = FramePacer(WINDOW_RATE_HZ if with_window else app.HEADLESS_RATE_HZ)
-        _tick(show, pacer, until=lambda: show.parts.session.statistics.num_chunks >= 3)
-        _tick(show, pacer, _after(WARM_UP_S))
-        before = show.parts.session.statistics
-        num_underruns, num_chunks = before.num_underruns, before.num_chunks
+        tick(show, pacer, until=lambda: show.parts.session.statistics.num_chunks >= 3)
+        tick(show, pacer, after(WARM_UP_S))
+        statistics = show.parts.session.statistics
+        num_underruns, num_chunks = statistics.num_underruns, statistics.num_chunks
         with late_ticks() as lateness_s:
-            _tick(show, pacer, _after(seconds))
-        after = show.parts.session.statistics
+            tick(show, pacer, after(seconds))
         return Played(
-            chunk_time_s=after.chunk_time_s,
-            real_time_factor=after.real_time_factor,
-            num_underruns=after.num_underruns - num_underruns,
-            num_chunks=after.num_chunks - num_chunks,
+            chunk_time_s=statistics.chunk_time_s,
+            real_time_factor=statistics.real_time_factor,
+            num_underruns=statistics.num_underruns - num_underruns,
+            num_chunks=statistics.num_chunks - num_chunks,
             lateness_s=np.array(lateness_s),
         )
-
-
-def _after(seconds: float):
-    end_s = time.perf_counter() + seconds
-    return lambda: time.perf_counter() >= end_s
-
-
-def _tick(show, pacer: FramePacer, until) -> None:
-    while not until():
-        if show.failure is not None:
-            raise show.failure
-        for duty in show.duties:
-            duty()
-        pacer.wait()
 
 
 @contextlib.contextmanager

@@ -24,6 +24,8 @@ MAX_TEXT = 8000
 """Longest text of a prompt or name, in characters."""
 
 _REPEAT_S = 0.5  # a non-zero value repeated within this time is the same press of a trigger
+_QUICK_REPEAT_S = 0.1  # the same for what is pressed in quick succession; 300 bpm are 0.2 s
+_QUICK = ("tempo/tap", "tempo/nudge_up", "tempo/nudge_down")
 _MAX_PRESSES = 256
 _WITH_ANY_ARGUMENT = ("sys/ping", "sys/dump")
 _RELATIVE = {"+": operator.add, "-": operator.sub, "*": operator.mul}
@@ -220,7 +222,7 @@ class Registry:
         self._presses[key] = event.time_s
         while len(self._presses) > _MAX_PRESSES:
             del self._presses[next(iter(self._presses))]
-        return last is None or event.time_s - last > _REPEAT_S
+        return last is None or event.time_s - last > (_QUICK_REPEAT_S if name in _QUICK else _REPEAT_S)
 
     def _fire(self, name: str, row: Parameter, event: Event, draft: _Draft) -> None:
         effects = self._trigger_effects(name)
@@ -257,7 +259,8 @@ class Registry:
             draft.report(f"{name} is {_text(value)}", event)
             return
         effects = bank.value_effects(name, self._values, value)
-        done = [self._assign(target, new, draft) for target, new in {name: value, **effects}.items()]
+        changed = {target: new for target, new in {name: value, **effects}.items() if new != self._values[target]}
+        done = [self._assign(target, new, draft) for target, new in changed.items()]
         draft.report(", ".join(done), event)
 
     def _assign(self, name: str, value: Any, draft: _Draft) -> str:

@@ -28,12 +28,16 @@ RETRY_S = 3.0
 NO_DEVICE = "none"
 
 
+class _NoLibrary(DeviceError):
+    """PortAudio is not installed."""
+
+
 def _sounddevice() -> ModuleType:
     """The sounddevice module; raises DeviceError when the PortAudio library is missing."""
     try:
         import sounddevice
     except (ImportError, OSError) as error:
-        raise DeviceError(
+        raise _NoLibrary(
             f"sound: {error}; install it (Debian/Ubuntu: apt-get install libportaudio2, macOS: brew install portaudio)"
             " or play with --audio none"
         ) from None
@@ -85,8 +89,8 @@ class AudioOutput:
     """Plays through a device, or silently through a thread at the same pace.
 
     The show's thread sets `player.playlist` and `player.target_gain`, reads `position`, and calls `check` every tick.
-    `device` is the name of what is open, None when the thread plays. A device that was lost is looked for every
-    RETRY_S, beside the show, and plays on when it is back.
+    `device` is the name of what is open, None when the thread plays. A device that was lost, or the default one when
+    there was none at the start, is looked for every RETRY_S, beside the show, and plays as soon as it is there.
     """
 
     def __init__(self, pattern: str = "") -> None:
@@ -112,10 +116,13 @@ class AudioOutput:
             if self._pattern:
                 raise
             self._start_thread()
-            return f"{error}; playing without sound"
+            if isinstance(error, _NoLibrary):
+                return f"{error}; playing without sound"
+            self._search_at_s = time.perf_counter() + RETRY_S
+            return f"{error}; playing without sound, looking for a device every {RETRY_S:g} s"
 
     def check(self) -> str | None:
-        """Call every tick: goes on with the thread when the device is gone, and with the device when it is back.
+        """Call every tick: goes on with the thread when the device is gone, and with the device when there is one.
 
         The line to show when it is one of the two, else None.
         """
@@ -197,7 +204,7 @@ class AudioOutput:
         self._driver = opened.driver
 
     def _look_again(self) -> str | None:
-        """While a device is lost: look for it from time to time, in a thread because that takes a while."""
+        """While a device is missing: look for it from time to time, in a thread because that takes a while."""
         if self._found is not None:
             self._use(self._found)
             return self._told()

@@ -16,7 +16,8 @@ FONTS = ("Inter", "Segoe UI", "Helvetica Neue", "DejaVu Sans", "Noto Sans", "Lib
 
 Color = tuple[int, int, int, int]
 WHITE, GREY, AMBER, INK = (245, 245, 248, 255), (176, 178, 190, 255), (255, 190, 80, 255), (8, 8, 14, 190)
-STATE_COLORS: dict[str, Color] = {"playing": (90, 220, 140, 255), "engine down": (255, 90, 90, 255)}
+GREEN, RED = (90, 220, 140, 255), (255, 90, 90, 255)
+STATE_COLORS: dict[str, Color] = {"playing": GREEN, "underrun": RED, "engine down": RED}
 
 
 class _Line:
@@ -69,27 +70,29 @@ class Hud:
         self._margin = round(size)
         self._batch, self._card_batch, self._help_batch = Batch(), Batch(), Batch()
         self._control = _Line(self._batch, GREY, size * 0.85)
-        self._status = _Line(self._batch, GREY, size * 0.85)
-        self._prompt = _Line(self._batch, WHITE, size * 1.15, bold=True)
-        self._pending = _Line(self._batch, AMBER, size)
-        self._field = _Line(self._batch, WHITE, size * 1.15)
+        self._status = _Line(self._batch, GREY, size)
+        self._prompt = _Line(self._batch, WHITE, size * 1.5, bold=True)
+        self._pending = _Line(self._batch, AMBER, size * 1.5, bold=True)
+        self._field = _Line(self._batch, WHITE, size * 1.5)
         self._messages = [_Line(self._batch, AMBER, size * 0.9) for _ in range(NUM_MESSAGES)]
-        self._recording = _Line(self._batch, (255, 90, 90, 255), size * 0.9, bold=True)
+        self._recording = _Line(self._batch, RED, size * 0.9, bold=True)
         self._help: list[object] = []
         self._make_card(size)
         self._next_s = 0.0
         self._drawn: tuple[object, ...] = ()
 
     def update(self, mode: str, state: HudState, field: TextField | None, card: bool, now_s: float) -> bool:
-        """Renew the texts, at most ten times a second but for the prompt field; True when anything looks different."""
+        """Renew the texts, at most ten times a second but for the prompt field and the beat; True when anything looks
+        different."""
         editing = None if field is None else f"{field.text[: field.caret]}▏{field.text[field.caret :]}"
-        same = self._drawn[:3] == (mode, card, editing)
+        urgent = (mode, card, editing, state.beat if state.bpm else 0)
+        same = self._drawn[:4] == urgent
         if same and now_s < self._next_s:
             return False
         self._next_s = now_s + UPDATE_S
         messages = [text for text, until_s in state.messages if until_s > now_s][-NUM_MESSAGES:]
         texts = (status_line(state), state.prompt, pending_line(state), state.control, state.recording, messages)
-        wanted = (mode, card, editing, *texts)
+        wanted = (*urgent, *texts)
         if wanted == self._drawn:
             return False
         self._drawn = wanted
@@ -115,8 +118,8 @@ class Hud:
         rows = (
             (self._control, state.control if full else "", None),
             (self._status, status_line(state) if full else "", color),
-            (self._pending, pending_line(state) if seen else "", None),
             (self._prompt, state.prompt if seen else "", None),
+            (self._pending, pending_line(state) if seen else "", None),  # on top: nothing moves when it comes or goes
         )
         for line, text, tint in rows:
             line.put(text, margin, y, room, tint)

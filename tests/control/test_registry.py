@@ -127,6 +127,16 @@ def test_a_held_one_is_one_press_until_it_pauses():
     assert send(registry, "/ltx/restart", 1, time_s=3.01, origin=other).fired
 
 
+@pytest.mark.parametrize("bpm", [60, 240, 300])
+def test_taps_that_never_send_zero_all_count_and_a_bouncing_one_counts_once(bpm):
+    registry = Registry()
+    bounces = [(beat * 60 / bpm + late_s, value) for beat in range(8) for late_s, value in ((0, 0.4), (0.01, 1.0))]
+    fired = [len(send(registry, "/ltx/tempo/tap", value, time_s=time_s).fired) for time_s, value in bounces]
+    assert fired == [1, 0] * 8
+    held = [len(send(registry, "/ltx/tempo/tap", 1.0, time_s=20 + i / 30).fired) for i in range(60)]
+    assert sum(held) == 1
+
+
 @pytest.mark.parametrize("args", [(), (True,), (None,), ("1",), (0.7,), ("bang",)])
 def test_what_fires_a_trigger(args):
     assert send(Registry(), "/ltx/restart", *args).fired[0].args == args

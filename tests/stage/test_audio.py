@@ -2,12 +2,14 @@
 
 import os
 import subprocess
+import tempfile
 import time
 import wave
 
 import numpy as np
 import pytest
 
+from ltx_live.bench.sync import NullSink
 from ltx_live.chunk import SAMPLE_RATE_HZ
 from ltx_live.errors import DeviceError
 from ltx_live.stage.audio import AudioOutput, find_device
@@ -50,6 +52,7 @@ slope, start = np.polyfit(times[middle], heard[middle] / 48_000, 1)
 jitter = np.abs(heard[middle] / 48_000 - slope * times[middle] - start).max()
 print("RATE", slope, "JITTER", jitter, "MONOTONIC", bool((np.diff(heard) >= 0).all()))
 print("UNDERRUNS", output.player.num_underruns, "ERRORS", output.player.num_errors)
+print("PORTAUDIO", "sounddevice" in sys.modules)
 output.close()
 """
 )
@@ -152,9 +155,55 @@ def test_the_show_goes_on_when_the_jack_server_dies(jack, start_script):
     lose_device(start_script, env, "system", server.kill)
 
 
+APPEAR = (
+    MAKE_CHUNK
+    + """
+output = AudioOutput()
+print(output.start(), flush=True)
+timeline = Timeline()
+for index in range(20):
+    timeline.append(make_chunk(index, timeline.end))
+output.player.playlist = timeline.playlist
+told, positions, longest_s, end_s = [], [], 0.0, time.perf_counter() + 15
+while time.perf_counter() < end_s:
+    before_s = time.perf_counter()
+    line = output.check()
+    longest_s = max(longest_s, time.perf_counter() - before_s)
+    if line:
+        told.append(line)
+        end_s = before_s + 1
+    positions.append(output.position())
+    time.sleep(1 / 60)
+print("TOLD", told)
+print("LONGEST_CHECK", longest_s, "MONOTONIC", bool((np.diff(positions) >= 0).all()))
+output.close()
+"""
+)
+
+
+def test_a_device_that_comes_after_the_start_plays_without_a_stall(pulse, start_script):
+    """`pulse` is another server, out of reach; it tells that there is PulseAudio."""
+    with tempfile.TemporaryDirectory(prefix="pa") as folder:  # a short path: it holds a unix socket
+        sink = NullSink(folder)
+        try:
+            player = start_script(APPEAR, sink.environment)
+            assert player.stdout.readline().endswith("playing without sound, looking for a device every 3 s\n")
+            time.sleep(3.2)  # the first look finds nothing
+            sink.start()
+            rest = player.stdout.read()
+            assert player.wait(20) == 0
+        finally:
+            sink.stop()
+    seen = values(rest)
+    assert rest.startswith("TOLD ['sound: ") and rest.count("sound: ") == 1
+    assert seen["MONOTONIC"] == "True" and float(seen["LONGEST_CHECK"]) < 0.05
+    assert len(sink.beeps_s) == 1, "it is heard"
+
+
 def test_without_a_device_a_thread_keeps_the_pace(run_script):
     seen = values(run_script(PLAY, arguments=["none"]))
     assert abs(float(seen["RATE"]) - 1) < 0.005 and float(seen["JITTER"]) < 0.02 and seen["MONOTONIC"] == "True"
+    assert seen["PORTAUDIO"] == "False", "four seconds long no device was looked for"
 
 
 def test_devices_are_found_by_index_name_or_part_whatever_the_case(pulse, run_script):

@@ -54,6 +54,7 @@ def test_the_help_tells_every_active_key_once():
     assert len(docs) == len(set(docs))
     for word in ("1…0", "Shift+1…6", "Ctrl+1…9", "P  Enter", "Tab  H", "F12", "Ctrl+Q"):
         assert word in told
+    assert ("Space", "tap tempo") in help_rows()
 
 
 def test_the_text_field_edits_at_its_caret():

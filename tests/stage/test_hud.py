@@ -1,0 +1,35 @@
+"""The head-up display as it is drawn."""
+
+DRAWN = """
+import subprocess, time
+import numpy as np
+from ltx_live import params
+from ltx_live.stage.hud_state import HudState
+from ltx_live.stage.timeline import Frame, Picture
+from ltx_live.stage.window import Window
+
+values = params.defaults() | {"window/hud": "min"}
+window = Window(print, values.get, (1280, 720))
+picture = Picture(Frame(np.full((36, 64, 3), (0, 0, 255), np.uint8), 0, 0, 0))
+
+def rows(**state):
+    for _ in range(3):
+        window.pump()
+        window.show(picture, params.snapshot(params.OutputParams, values), HudState(state="playing", **state))
+        time.sleep(0.1)
+    raw = subprocess.run(["import", "-window", "root", "-depth", "8", "rgb:-"], capture_output=True, check=True).stdout
+    seen = np.frombuffer(raw, np.uint8).reshape(800, 1280, 3).astype(int)
+    amber = (seen[..., 0] > 200) & (seen[..., 1] > 140) & (seen[..., 2] < 120)
+    return np.flatnonzero((seen.min(axis=2) > 200).any(axis=1)), np.flatnonzero(amber.any(axis=1))
+
+alone, nothing = rows(prompt="a slow blue tunnel")
+prompt, pending = rows(prompt="a slow blue tunnel", pending="a red fox", landing_s=0.8)
+assert len(nothing) == 0 < len(alone) and np.array_equal(prompt, alone)
+assert 0 < len(pending) and pending[-1] < prompt[0], "the next change stands above"
+assert min(np.ptp(prompt), np.ptp(pending)) > 17, (np.ptp(prompt), np.ptp(pending), "read from some metres")
+print("DRAWN")
+"""
+
+
+def test_what_comes_next_is_drawn_above_what_is_seen_which_does_not_move(display, run_script):
+    assert "DRAWN" in run_script(DRAWN, display)
