@@ -63,9 +63,9 @@ class Flow:
             self._engine.release(chunk.index)
         return [chunk.index for chunk in gone]
 
-    def ask(self, moment: Moment, rule: str) -> ChunkRequest | None:
-        """Ask the engine for what comes next, if it is time; `rule` is the value of `tempo/quantise`."""
-        beats = MediaBeats(self.tempo, rule, moment.now_s, moment.position)
+    def ask(self, moment: Moment) -> ChunkRequest | None:
+        """Ask the engine for what comes next, if it is time."""
+        beats = MediaBeats(self.tempo, moment.now_s, moment.position)
         moment = dataclasses.replace(
             moment,
             land=beats.land,

@@ -11,6 +11,7 @@ from ltx_live import params
 from ltx_live.errors import DeviceError
 from ltx_live.params import Parameter
 
+ROWS = *params.PARAMETERS, params.LANDING
 HEADINGS = ("parameter", "default", "range", "tier", "lands", "what it does")
 PIPED_WIDTH = 160  # columns of a table that is not printed on a terminal
 
@@ -18,11 +19,11 @@ PIPED_WIDTH = 160  # columns of a table that is not printed on a terminal
 def print_params(form: str | None) -> None:
     """Print the parameter table: for a terminal, or as `json` or `markdown`."""
     if form == "json":
-        print(json.dumps([as_dict(row) for row in params.PARAMETERS], indent=1))
+        print(json.dumps([as_dict(row) for row in ROWS], indent=1))
     elif form == "markdown":
         print(params_markdown())
     else:
-        print_table("", HEADINGS, [cells(row) for row in params.PARAMETERS])
+        print_table("", HEADINGS, [cells(row) for row in ROWS])
 
 
 def as_dict(row: Parameter) -> dict[str, Any]:
@@ -45,7 +46,7 @@ def cells(row: Parameter) -> tuple[str, ...]:
 def params_markdown() -> str:
     """The README's parameter table."""
     lines = ["| " + " | ".join(HEADINGS) + " |", "|" + "---|" * len(HEADINGS)]
-    for row in params.PARAMETERS:
+    for row in ROWS:
         name, *others = cells(row)
         lines.append("| " + " | ".join([f"`{name}`", *others]) + " |")
     return "\n".join(lines)

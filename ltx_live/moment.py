@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
+from ltx_live import params as table
 from ltx_live.chunk import SAMPLE_RATE_HZ, Chunk, WeightedPrompts
+from ltx_live.gestures import landing_rules
 
 MARGIN_S = 0.1
-
 
 Cut = tuple[Chunk, int, int]
 """(chunk, frames of it that stay, media position): where the next chunk goes on; the timeline's have names."""
@@ -20,8 +21,9 @@ Cut = tuple[Chunk, int, int]
 class Moment:
     """Present time, values, and the timeline: `position` heard and `end`, in media samples.
 
-    `cut_at(position)` is the first cut that is possible from there on. `land(position)` is where a gesture lands that
-    could land there at the earliest: there, at the next point of a grid, or None for the end of what there is.
+    `cut_at(position)` is the first cut that is possible from there on. `rules` are those of `landing_rules`;
+    `land(rule, position)` is where a gesture lands that could land there at the earliest: there, at the next point of a
+    grid, or None for the end of what there is.
     `prompts(params, start, index)` is what a chunk plays that starts at a media position; empty = `params.prompt`;
     `text_s(params)` is how much longer a chunk may take because of texts that are new to the engine.
     """
@@ -34,9 +36,15 @@ class Moment:
     num_free_slots: int
     output_latency_s: float = 0.0
     cut_at: Callable[[float], Cut | None] = lambda position: None
-    land: Callable[[int], int | None] = lambda position: None
+    rules: Mapping[str, str] = field(default_factory=lambda: landing_rules(table.defaults()))
+    land: Callable[[str, int], int | None] = lambda rule, position: None
     prompts: Callable[[Any, int, int], WeightedPrompts] = lambda params, start, index: ()
     text_s: Callable[[Any], float] = lambda params: 0.0
+
+    def places(self, waits: Mapping[str, str], earliest: int) -> dict[str, int]:
+        """Where fields land by their rules that could land at `earliest`; without those that come with any chunk."""
+        places = {rule: self.land(rule, earliest) for rule in set(waits.values())}
+        return {name: places[rule] for name, rule in waits.items() if places[rule] is not None}
 
     @property
     def unplayed_s(self) -> float:

@@ -23,6 +23,9 @@ Tier = Literal["frame", "step", "chunk", "reload"]
 Landing = Literal["now", "chunk"]
 
 SCHEDULES = ("distilled", "linear", "cosine", "linear_quadratic", "beta")
+LANDINGS = ("now", "chunk", "beat", "bar", "2 bars", "4 bars")
+"""Where a change can land: at the next possible frame, with the next chunk, or on a grid of the tempo."""
+
 NUM_BANK_SLOTS = 64
 NUM_PROMPTS = 8
 NUM_LORAS = 8
@@ -242,8 +245,7 @@ PARAMETERS: tuple[Parameter, ...] = (
     # Tempo.
     _float("tempo/bpm", 120.0, 20, 300, "frame", "tempo", unit="bpm"),
     _int("tempo/beats_per_bar", 4, 1, 16, "frame", "beats of a bar"),
-    _enum("tempo/quantise", "now", ("now", "chunk", "beat", "bar", "2 bars", "4 bars"), "frame",
-          "where a gesture lands"),
+    _enum("tempo/quantise", "now", LANDINGS, "frame", "where a change that lands `now` lands instead"),
     _bool("tempo/midi_clock", False, "frame", "follow the clock of a MIDI input"),
     _trigger("tempo/tap", "frame", "tap tempo"),
     _trigger("tempo/resync", "frame", "beat one is now"),
@@ -260,11 +262,28 @@ PARAMETERS: tuple[Parameter, ...] = (
     _trigger("sys/dump", "frame", "send every value back"),
 )  # fmt: skip
 
+LANDING = _enum("land/NAME", "default", ("default", *LANDINGS), "frame",
+                "where this parameter lands, instead of what is said in its row and `tempo/quantise`")  # fmt: skip
+"""One row for each that lands: `land/prompt`, `land/lora/strength`, `land/restart`."""
+
+_LAND_BY_ANOTHER = "reseed", "pause", "bank/"
+"""What these do is landed as the seed or the prompt; a pause is none."""
+
+
+@functools.cache
+def landing_rows() -> dict[str, Parameter]:
+    """The rows `land/NAME` by the name of the row they are for."""
+    landed = (row for row in PARAMETERS if row.landing and not row.name.startswith(_LAND_BY_ANOTHER))
+    return {
+        row.name: dataclasses.replace(LANDING, name=f"land/{row.name.replace('/N/', '/')}", since=row.since)
+        for row in landed
+    }
+
 
 @functools.cache
 def _by_name() -> dict[str, Parameter]:
     rows: dict[str, Parameter] = {}
-    for row in PARAMETERS:
+    for row in (*PARAMETERS, *landing_rows().values()):
         names = [row.name.replace("N", str(i)) for i in range(1, row.count + 1)] if row.count else [row.name]
         rows.update({name: row for name in names})
     return rows

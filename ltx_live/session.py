@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 import math
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -27,9 +26,10 @@ from ltx_live.chunk import (
 )
 from ltx_live.chunk_times import ChunkTimes
 from ltx_live.engine.process import Cancelled, Died, Failed, Message, Ready
-from ltx_live.gestures import NOW_FIELDS, STEP_FIELDS, differ, with_fields
+from ltx_live.gestures import RESTART, STEP_FIELDS, waiting, with_fields
 from ltx_live.lengths import RESERVE, Lengths
 from ltx_live.moment import Moment
+from ltx_live.show_log import record
 from ltx_live.statistics import Statistics
 
 SLACK_S = 0.1
@@ -77,6 +77,7 @@ class _Landing(NamedTuple):
     """A cut of `num_frames` at `target`, asked for from the position `ask_at` on; `on_grid` if it waits for a grid.
 
     Material must reach to `needed_end`, so that a cut which takes longer than expected is late but no underrun.
+    `later` are the fields of the gesture that land after the cut, `gridded` all that land on a grid.
     """
 
     num_frames: int
@@ -84,6 +85,8 @@ class _Landing(NamedTuple):
     ask_at: float
     needed_end: float
     on_grid: bool
+    later: frozenset[str]
+    gridded: frozenset[str]
 
 
 def chunk_seed(seed: int, index: int) -> int:
@@ -166,34 +169,33 @@ class Session:
         """The one thing to do now. A request is under way once it was returned here."""
         self._count_underruns(moment)
         moment = self._with_working_values(moment)
-        is_waiting = self._is_waiting(moment)
-        landing = self._landing(moment) if is_waiting and self._last_made is not None else None
-        self._foresee(moment, is_waiting, landing)
+        waits = self._waiting(moment)
+        landing = self._landing(moment, waits) if waits and self._last_made is not None else None
+        self._foresee(moment, bool(waits), landing)
         if moment.params.pause or self._engine is None:
             return None
         if self._running is not None:
-            return self._cancel() if is_waiting and self._is_in_the_way(moment, landing) else None
+            return self._cancel() if waits and self._is_in_the_way(moment, landing) else None
         if not moment.num_free_slots or moment.now_s < self._retry_at_s:
             return None
         if landing is not None and landing.needed_end <= moment.end:
-            return self._ask(moment, True, landing) if moment.position >= landing.ask_at else None
+            if moment.position < landing.ask_at:
+                return None
+            return self._ask(self._without(moment, landing.later), waits.keys() - landing.later, landing)
         if landing is not None and landing.on_grid:
-            return self._fill(moment, landing)
-        return self._ask(moment, is_waiting) if self._is_due(moment, is_waiting) else None
+            return self._fill(moment, waits.keys(), landing)
+        return self._ask(moment, waits.keys()) if self._is_due(moment, RESTART in waits) else None
 
     def step_values(self, moment: Moment) -> StepValues | None:
         """What the chunk under way shall take up while its noise is high; None when it has been told already.
 
-        Where gestures land on a grid a chunk keeps its values.
+        What lands on a grid is not taken up.
         """
         running, params = self._running, moment.params
         if running is None or running.is_cancelled or not params.late_latch:
             return None
-        here = moment.free_from
-        if moment.land(here) not in (here, None):
-            return None
         *_, last = running.sent.values()
-        newest = with_fields(last, params, STEP_FIELDS)
+        newest = with_fields(last, params, [name for name in STEP_FIELDS if moment.rules.get(name) in ("now", "chunk")])
         if newest == last:
             return None
         running.sent[moment.epoch] = newest
@@ -219,7 +221,7 @@ class Session:
         self.statistics.chunk_time_s = self._times.p95_s(*shape)
         self.statistics.num_prompts += request.played != self._played
         self._played = request.played
-        self._write_log(_record(request, chunk, now_s, took_s))
+        self._write_log(record(request, chunk, now_s, took_s))
 
     def _fail(self, text: str, index: int | None, fatal: bool, now_s: float) -> None:
         self.notice = text
@@ -251,37 +253,52 @@ class Session:
             self.statistics.num_underruns += 1
         self._is_starving = is_starving
 
-    def _is_waiting(self, moment: Moment) -> bool:
-        """Whether there is a gesture that neither the request under way nor the last chunk has taken up."""
-        running = self._running
-        if running is not None and running.is_cancelled:
-            running = None
-        newest = self._last_made if running is None else running.request
+    def _waiting(self, moment: Moment) -> dict[str, str]:
+        """The gesture that neither the request under way nor the last chunk has taken up: its fields, and rules."""
+        newest = self._newest
         if newest is None:
-            return False
-        restarts = self._is_new_take and (running is None or not running.is_new_take)
-        return restarts or differ(newest.params, moment.params)
+            return {}
+        running = self._running
+        restarts = self._is_new_take and (running is None or running.is_cancelled or not running.is_new_take)
+        return waiting(newest.params, moment.params, moment.rules, restarts)
 
-    def _landing(self, moment: Moment) -> _Landing | None:
-        """Where the gesture that waits lands; None where that is with the next chunk.
+    @property
+    def _newest(self) -> ChunkRequest | None:
+        """The newest request whose values are, or will be, heard."""
+        running = self._running
+        return self._last_made if running is None or running.is_cancelled else running.request
+
+    def _without(self, moment: Moment, fields: Collection[str]) -> Moment:
+        """The moment with the values before for these fields; its epoch does not claim them."""
+        if not fields:
+            return moment
+        params = with_fields(moment.params, self._newest.params, fields)
+        return dataclasses.replace(moment, params=params, epoch=self._newest.epoch)
+
+    def _landing(self, moment: Moment, waits: Mapping[str, str]) -> _Landing | None:
+        """Where what waits lands first; None where that is with the next chunk.
 
         On a grid beyond the end of the material, chunks with the values before come first, so there must be time.
         """
         params = moment.params
-        num_frames = self._lengths.cut(params, self._continues(params, self.history, True))
+        num_frames = self._lengths.cut(params, self._continues(params, self.history, RESTART in waits))
         if num_frames is None:
             return None
         time_s = self._times.bound_s(num_frames, num_steps(params)) + moment.text_s(params)
         cut_s = time_s + moment.margin_s
         reserve = (RESERVE - 1) * time_s * SAMPLE_RATE_HZ
         earliest = moment.after(self._wait_s(moment) + cut_s)
-        target = moment.land(earliest)
-        if target is None:
+        places = moment.places(waits, earliest)
+        if not places:
             return None
+        target = min(places.values())
         on_grid = target != earliest
         if on_grid and target + reserve > moment.end:
-            target = moment.land(moment.after(self._fill_s(moment) + cut_s))
-        return _Landing(num_frames, target, target - (cut_s + SLACK_S) * SAMPLE_RATE_HZ, target + reserve, on_grid)
+            places = moment.places(waits, moment.after(self._fill_s(moment) + cut_s))
+            target = min(places.values())
+        ask_at = target - (cut_s + SLACK_S) * SAMPLE_RATE_HZ
+        later = frozenset(field for field, place in places.items() if place > target)
+        return _Landing(num_frames, target, ask_at, target + reserve, on_grid, later, frozenset(places))
 
     def _time_s(self, request: ChunkRequest) -> float:
         """T of a request's shape; infinite before the first chunk."""
@@ -338,26 +355,24 @@ class Session:
         self._running.is_cancelled = True
         return CancelRequest(self._running.request.index)
 
-    def _is_due(self, moment: Moment, is_answer: bool) -> bool:
+    def _is_due(self, moment: Moment, restarts: bool) -> bool:
         """Whether so little is unplayed that the next chunk, made twice, would come just in time."""
-        wanted_s = self._lengths.wanted_s(moment, self._continues(moment.params, self.history, is_answer))
+        wanted_s = self._lengths.wanted_s(moment, self._continues(moment.params, self.history, restarts))
         return wanted_s is None or moment.unplayed_s <= wanted_s
 
-    def _fill(self, moment: Moment, landing: _Landing) -> ChunkRequest | None:
-        """A chunk with the values before the gesture, whose place on the grid the material does not reach yet."""
-        made = self._last_made
-        params = with_fields(moment.params, made.params, NOW_FIELDS)
-        before = dataclasses.replace(moment, params=params, epoch=made.epoch)
+    def _fill(self, moment: Moment, waits: Collection[str], landing: _Landing) -> ChunkRequest | None:
+        """A chunk without what lands on a grid that the material does not reach yet."""
+        before, answered = self._without(moment, landing.gridded), waits - landing.gridded
         is_last_chance = moment.after(self._fill_s(moment) + SLACK_S) >= landing.ask_at
-        return self._ask(before, False) if is_last_chance or self._is_due(before, False) else None
+        return self._ask(before, answered) if is_last_chance or self._is_due(before, RESTART in answered) else None
 
-    def _ask(self, moment: Moment, is_answer: bool, landing: _Landing | None = None) -> ChunkRequest:
-        """A request that goes on from the cut, or from the end."""
+    def _ask(self, moment: Moment, answered: Collection[str], landing: _Landing | None = None) -> ChunkRequest:
+        """A request that goes on from the cut, or from the end; `answered` is what it takes up of the gesture."""
         params, history, start = moment.params, self.history, moment.free_from
         frame = None if history is None else history.num_frames
         if landing is not None:
             history, frame, start = moment.cut_at(landing.target)
-        continues = self._continues(params, history, is_answer)
+        continues = self._continues(params, history, RESTART in answered)
         request = ChunkRequest(
             index=self._index,
             params=params,
@@ -370,29 +385,15 @@ class Session:
             prompts=moment.prompts(params, start, self._index),
         )
         dropped_s = max(0, moment.end - start) / SAMPLE_RATE_HZ
-        self._running = _Running(request, moment.now_s, is_answer, dropped_s, {moment.epoch: params})
+        self._running = _Running(request, moment.now_s, bool(answered), dropped_s, {moment.epoch: params})
         return request
 
-    def _continues(self, params: Any, history: Chunk | None, is_answer: bool) -> bool:
-        """Whether a chunk with these values can go on from `history`; a restart is a gesture."""
+    def _continues(self, params: Any, history: Chunk | None, restarts: bool) -> bool:
+        """Whether a chunk with these values can go on from `history`."""
         return (
             history is not None
-            and not (self._is_new_take and is_answer)
+            and not restarts
             and params.continuity > 0
             and history.frame_rate == params.frame_rate
             and history.frames.shape[1:3] == (self._engine.height, self._engine.width)
         )
-
-
-def _record(request: ChunkRequest, chunk: Chunk, now_s: float, took_s: float) -> str:
-    """The line of the show log: what a replay needs."""
-    names = "index", "seed", "start", "num_frames", "continue_from", "epoch", "prompts"
-    return json.dumps(
-        {
-            "time_s": round(now_s, 3),
-            "took_s": round(took_s, 3),
-            **{name: getattr(request, name) for name in names},
-            "params": dataclasses.asdict(request.params),
-            "latched": [(step, dict(values)) for step, values in chunk.latched],
-        }
-    )

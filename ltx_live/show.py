@@ -23,6 +23,7 @@ from ltx_live.engine.process import Died, EngineProcess, Failed, Loading, Messag
 from ltx_live.engine.slots import Slots
 from ltx_live.errors import EngineError, LtxLiveError
 from ltx_live.flow import Flow
+from ltx_live.gestures import landing_rules
 from ltx_live.moment import Moment
 from ltx_live.pocket.reading import Understood, understand
 from ltx_live.recordings import Recordings
@@ -163,8 +164,9 @@ class Show:
             num_free_slots=parts.slots.num_free if parts.engine.can_request else 0,  # it may just be dying
             output_latency_s=self._output_latency_s,
             cut_at=self._timeline.cut_at,
+            rules=self._rules,
         )
-        request = self._flow.ask(moment, self._output.tempo_quantise)
+        request = self._flow.ask(moment)
         if request is not None:
             self._display.asked(request)
 
@@ -222,6 +224,7 @@ class Show:
     def _take_values(self) -> None:
         self._output = self.parts.registry.output()
         self._generation = self.parts.registry.generation()
+        self._rules = landing_rules(self.parts.registry.values)
 
     def _append(self, chunk: Chunk) -> None:
         player = self.parts.audio.player

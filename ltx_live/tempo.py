@@ -199,10 +199,9 @@ class Tempo:
 
 @dataclass(frozen=True, slots=True)
 class MediaBeats:
-    """The tempo on the media clock: `position` is heard at `now_s`. `rule` is the value of `tempo/quantise`."""
+    """The tempo on the media clock: `position` is heard at `now_s`."""
 
     tempo: Tempo
-    rule: str
     now_s: float
     position: float
 
@@ -210,11 +209,11 @@ class MediaBeats:
         """Beats at a media position."""
         return self.tempo.beat_at(self._time_s(position))
 
-    def land(self, earliest: int) -> int | None:
+    def land(self, rule: str, earliest: int) -> int | None:
         """Where a gesture lands that could land at this media position; None for the end of what there is."""
-        if self.rule in ("now", "chunk"):
-            return earliest if self.rule == "now" else None
-        ahead_s = self.tempo.next(self.rule, self._time_s(earliest)) - self.now_s
+        if rule in ("now", "chunk"):
+            return earliest if rule == "now" else None
+        ahead_s = self.tempo.next(rule, self._time_s(earliest)) - self.now_s
         return max(earliest, round(self.position + ahead_s * SAMPLE_RATE_HZ))
 
     def _time_s(self, position: float) -> float:

@@ -3,153 +3,15 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from turned_show import FRAME_S, LATENCY_S, NUM_STEPS, Show, pocket_s, seconds
 
-from ltx_live.chunk import SAMPLE_RATE_HZ, ChunkRequest, Progress
-from ltx_live.engine.process import Cancelled, Failed, Ready
-from ltx_live.engine.testcard import TestCardEngine, read_counters
-from ltx_live.moment import MARGIN_S, Moment
-from ltx_live.params import GenerationParams
-from ltx_live.session import CancelRequest, Session
-from ltx_live.stage.timeline import Timeline
-
-TICK_S = 0.01
-LATENCY_S = 0.03
-FRAME_S = 1 / 24
-NUM_STEPS = 8
-
-
-def pocket_s(num_frames: int) -> float:
-    """How long a chunk takes, as measured with the pocket model on two cores: 0.83 s for 33, 0.91 s for 57 frames."""
-    return 0.72 + num_frames / 300
-
-
-class Show:
-    """A show on a hand-turned clock: a timeline, chunks of the test card that take `time_s(num_frames)`, one slot more.
-
-    A gesture changes the prompt; `heard` has (gesture, seconds until the first new frame with it) in order.
-    """
-
-    def __init__(self, time_s: Callable[[int], float] = pocket_s, tick_s: float = TICK_S, **values):
-        self.session = Session(draw_seed=lambda: 7)
-        self.engine = TestCardEngine(32, 32)
-        self.timeline = Timeline()
-        self.params = GenerationParams(**{"num_frames": 57, "prompt": "0", **values})
-        self.land = lambda position: position
-        self.time_s, self.tick_s = time_s, tick_s
-        self.now_s = self.position = 0.0
-        self.epoch = 0
-        self.asked: list[ChunkRequest] = []
-        self.cancelled: list[int] = []
-        self.seen: list[int] = []
-        self.made_s: dict[int, float] = {0: 0.0}
-        self.heard: dict[int, float] = {}
-        self._done_at_s = self._cancelled_at_s = None
-        self.session.handle(Ready(self.engine.info), 0.0)
-
-    @property
-    def moment(self):
-        return Moment(
-            self.now_s, self.position, self.timeline.end, self.params, self.epoch, 2, LATENCY_S,
-            self.timeline.cut_at, lambda position: self.land(position),
-        )  # fmt: skip
-
-    def gesture(self, **values) -> int:
-        self.epoch += 1
-        self.made_s[self.epoch] = self.now_s
-        self.params = replace(self.params, **(values or {"prompt": str(self.epoch)}))
-        return self.epoch
-
-    def tick(self):
-        self.now_s += self.tick_s
-        self.position = min(self.timeline.end, self.position + self.tick_s * SAMPLE_RATE_HZ)
-        self._work()
-        self._look()
-        self.timeline.advance(self.position, self.timeline.playlist.generation)
-        action = self.session.decide(self.moment)
-        if isinstance(action, ChunkRequest):
-            self.asked.append(action)
-            self._took_s = self.time_s(action.num_frames)
-            self._done_at_s = self.now_s + self._took_s
-        elif isinstance(action, CancelRequest):
-            self.cancelled.append(action.index)
-            self._cancelled_at_s = self.now_s + self._step_s - (self.now_s - self._done_at_s) % self._step_s
-        return action
-
-    @property
-    def _step_s(self):
-        return self._took_s * 0.8 / NUM_STEPS
-
-    def _work(self):
-        """The engine: eight steps, then the decoding, which takes a fifth of the time."""
-        running = self.session.running
-        if running is None or self._done_at_s is None:
-            return
-        if self._cancelled_at_s is not None:
-            if self.now_s >= self._cancelled_at_s:
-                self._cancelled_at_s = self._done_at_s = None
-                self.session.handle(Cancelled(running.index), self.now_s)
-        elif self.now_s >= self._done_at_s:
-            *_, chunk = self.engine.generate(running)
-            self.timeline.append(chunk, round(self.position + LATENCY_S * SAMPLE_RATE_HZ))
-            self.session.handle(chunk, self.now_s)
-        else:
-            steps_done = min(NUM_STEPS, int((self.now_s - self._done_at_s + self._took_s) / self._step_s))
-            if steps_done > self.session.step[0]:
-                self.session.handle(Progress(running.index, steps_done, NUM_STEPS, 0.5), self.now_s)
-
-    def _look(self):
-        picture = self.timeline.frame_at(self.position)
-        if picture is None:
-            return
-        self.seen.append(read_counters(picture.newest.pixels)[1])
-        cuts = {chunk.index: chunk.cut for chunk in self.timeline.chunks}
-        frames = [frame for frame in (picture.frame, picture.incoming) if frame and self.position >= cuts[frame.chunk]]
-        newest = max((frame.epoch for frame in frames), default=-1)
-        for gesture, made_s in self.made_s.items():
-            if gesture <= newest:
-                self.heard.setdefault(gesture, self.now_s - made_s)
-
-    def play(self, duration_s):
-        end_s = self.now_s + duration_s
-        while self.now_s < end_s - 1e-6:
-            self.tick()
-
-    def until(self, is_so):
-        end_s = self.now_s + 30
-        while not is_so():
-            assert self.now_s < end_s
-            self.tick()
-
-    def assert_fluent(self):
-        """The picture went on frame by frame and never stood still."""
-        assert self.session.statistics.num_underruns == 0
-        assert set(np.diff(self.seen)) <= {0, 1}
-        assert self.seen[-1] == pytest.approx(self.position * 24 / SAMPLE_RATE_HZ, abs=1)
-
-    def stream(self, duration_s, rate_hz=50):
-        """A knob that sends all the time; the gestures it made."""
-        first, next_s, end_s = self.epoch + 1, self.now_s, self.now_s + duration_s
-        while self.now_s < end_s:
-            while next_s <= self.now_s:
-                self.gesture()
-                next_s += 1 / rate_hz
-            self.tick()
-        return range(first, self.epoch + 1)
-
-
-def seconds(position: float) -> float:
-    return position / SAMPLE_RATE_HZ
-
-
-def grid(period_s: float):
-    """Gestures land on multiples of a period of the media clock."""
-    period = round(period_s * SAMPLE_RATE_HZ)
-    return lambda earliest: -(-earliest // period) * period
+from ltx_live.chunk import SAMPLE_RATE_HZ, ChunkRequest
+from ltx_live.engine.process import Failed
+from ltx_live.moment import MARGIN_S
 
 
 @pytest.mark.parametrize("tick_s", [0.01, 1 / 60])
@@ -247,7 +109,7 @@ def test_what_cannot_be_cut_in_time_follows_at_the_end():
 @pytest.mark.parametrize("period_s", [0.5, 2.0, 8.0])
 def test_a_gesture_lands_on_the_grid_and_the_show_flows_until_then(period_s):
     show, rng = Show(), random.Random(3)
-    show.land = grid(period_s)
+    show.quantise("bar", period_s)
     show.play(10)
     for _ in range(12):
         gesture = show.gesture()
@@ -266,7 +128,7 @@ def test_a_gesture_lands_on_the_grid_and_the_show_flows_until_then(period_s):
 
 def test_gestures_before_a_grid_point_land_there_together():
     show = Show()
-    show.land = grid(4.0)
+    show.quantise("bar", 4.0)
     show.play(10.5)
     show.gesture(prompt="one")
     show.play(0.2)
@@ -279,7 +141,7 @@ def test_gestures_before_a_grid_point_land_there_together():
 
 def test_while_a_gesture_waits_for_the_grid_other_values_go_on():
     show = Show()
-    show.land = grid(16.0)
+    show.quantise("bar", 16.0)
     show.play(1)
     show.gesture(prompt="later", num_frames=41)
     show.play(8)
@@ -293,7 +155,7 @@ def test_while_a_gesture_waits_for_the_grid_other_values_go_on():
 
 def test_where_gestures_land_with_chunks_one_waits_for_the_next_chunk():
     show = Show()
-    show.land = lambda position: None
+    show.quantise("chunk")
     show.play(10)
     show.until(lambda: show.session.running is None)
     end = show.timeline.end
@@ -312,7 +174,7 @@ def test_a_restart_is_a_cut_to_a_new_take():
     assert request.continue_from is None and request.history is None and request.start < show.timeline.end
     show.play(6)
     assert [request.continue_from is None for request in show.asked].count(True) == 2
-    show.land = grid(8.0)
+    show.quantise("bar", 8.0)
     show.session.restart()
     show.play(9)
     takes = [request for request in show.asked if request.continue_from is None]
@@ -371,9 +233,9 @@ def test_late_values_are_sent_once_and_lead_to_no_cut_where_they_were_taken(adop
     request = show.tick()
     assert request.epoch == 1 and show.session.step_values(show.moment) is None
     show.gesture(lora_strength=(0.7,) * 8)
-    show.land = grid(4.0)
+    show.quantise("bar", 4.0)
     assert show.session.step_values(show.moment) is None, "a grid is kept"
-    show.land = lambda position: position
+    show.quantise("now")
     sent = show.session.step_values(show.moment)
     assert sent.epoch == 2 and sent.values["lora_strength"] == (0.7,) * 8
     assert show.session.step_values(show.moment) is None

@@ -21,7 +21,7 @@ def test_the_parameter_table_is_the_generated_one():
 
 def test_the_generated_table_has_a_row_of_full_width_for_every_parameter():
     lines = listing.params_markdown().splitlines()
-    assert len(lines) == len(params.PARAMETERS) + 2
+    assert len(lines) == len(listing.ROWS) + 2
     assert {line.count("|") for line in lines} == {len(listing.HEADINGS) + 1}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,9 +12,8 @@ from ltx_live.chunk import SAMPLE_RATE_HZ, Chunk, ChunkRequest, EngineInfo, Prog
 from ltx_live.engine.process import Cancelled, Died, Failed, Ready
 from ltx_live.engine.slots import SlotLayout
 from ltx_live.engine.testcard import TestCardEngine, read_counters
-from ltx_live.gestures import NOW_FIELDS
 from ltx_live.moment import Moment
-from ltx_live.params import SEED_MAX, GenerationParams, field_name
+from ltx_live.params import SEED_MAX, GenerationParams
 from ltx_live.session import CancelRequest, Session, chunk_seed
 
 TICK_S = 0.01
@@ -355,11 +354,6 @@ def test_running_request_is_kept(why):
     assert show.cancelled == [] and show.chunks[-1].index == index
     show.play(2)
     assert show.asked[-1][2].params is show.params
-
-
-def test_fields_that_land_now_are_of_generation_params():
-    assert field_name("prompt") in NOW_FIELDS and "num_frames" not in NOW_FIELDS
-    assert set(NOW_FIELDS) <= set(asdict(GenerationParams()))
 
 
 def test_log_holds_what_a_replay_needs():

@@ -287,13 +287,11 @@ def test_a_grid_point_is_its_own_next_and_never_lies_before():
 def test_gestures_land_on_the_grid_of_the_media_clock():
     tempo = Tempo(120.0, now_s=100.0)
 
-    def beats(rule):
-        return MediaBeats(tempo, rule, now_s=100.2, position=7 * SAMPLE_RATE_HZ)
-
+    beats = MediaBeats(tempo, now_s=100.2, position=7 * SAMPLE_RATE_HZ)
     earliest = round(7.4 * SAMPLE_RATE_HZ)
-    assert beats("now").land(earliest) == earliest and beats("chunk").land(earliest) is None
-    assert beats("beat").land(earliest) == round(7.8 * SAMPLE_RATE_HZ)
-    assert beats("bar").land(earliest) == round(8.8 * SAMPLE_RATE_HZ)
-    assert beats("beat").beat_at(7.8 * SAMPLE_RATE_HZ) == pytest.approx(2.0)
+    assert beats.land("now", earliest) == earliest and beats.land("chunk", earliest) is None
+    assert beats.land("beat", earliest) == round(7.8 * SAMPLE_RATE_HZ)
+    assert beats.land("bar", earliest) == round(8.8 * SAMPLE_RATE_HZ)
+    assert beats.beat_at(7.8 * SAMPLE_RATE_HZ) == pytest.approx(2.0)
     on_it = round(7.3 * SAMPLE_RATE_HZ)
-    assert beats("beat").land(on_it) == on_it
+    assert beats.land("beat", on_it) == on_it
