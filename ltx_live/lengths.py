@@ -43,7 +43,8 @@ class Lengths:
             return None
         new_s = self.new_s(num_frames, params, continues)
         overlap_s = num_frames / params.frame_rate - new_s
-        return time_s + max(time_s, overlap_s) + moment.margin_s + params.realtime_pacing_slack * new_s
+        soonest_s = time_s + moment.text_s(params) + moment.margin_s
+        return soonest_s + max(time_s, overlap_s) + params.realtime_pacing_slack * new_s
 
     def next(self, moment: Moment, continues: bool) -> int:
         """The longest that will be ready before all is played.
@@ -59,7 +60,7 @@ class Lengths:
             if time_s is None:
                 break
             keeps_up = num_frames == whole or time_s <= self.new_s(num_frames, params, continues)
-            if keeps_up and RESERVE * time_s + moment.margin_s <= moment.unplayed_s:
+            if keeps_up and RESERVE * time_s + moment.text_s(params) + moment.margin_s <= moment.unplayed_s:
                 return num_frames
         return whole
 

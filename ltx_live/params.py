@@ -219,7 +219,7 @@ PARAMETERS: tuple[Parameter, ...] = (
     _trigger("bank/next", "chunk", "play the next filled slot", landing="now"),
     _trigger("bank/prev", "chunk", "play the previous filled slot", landing="now"),
     _trigger("bank/random", "chunk", "play another filled slot", landing="now"),
-    _trigger("reseed", "chunk", "draw a new base seed, used while randomize_seed is off", landing="now"),
+    _trigger("reseed", "chunk", "draw a new base seed, used while randomize_seed is off", landing="chunk"),
     _bool("pause", False, "chunk", "stop generating; what is made plays out", landing="chunk"),
     _trigger("restart", "chunk", "start a new take that continues nothing", landing="now"),
     # Picture, next displayed frame.

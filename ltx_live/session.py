@@ -29,6 +29,7 @@ from ltx_live.engine.process import Cancelled, Died, Failed, Message, Ready
 from ltx_live.gestures import RESTART, STEP_FIELDS, waiting, with_fields
 from ltx_live.lengths import RESERVE, Lengths
 from ltx_live.moment import Moment
+from ltx_live.refusals import Refusals
 from ltx_live.show_log import record
 from ltx_live.statistics import Statistics
 
@@ -37,8 +38,6 @@ SLACK_S = 0.1
 
 FIRST_RETRY_DELAY_S = 0.5
 LONGEST_RETRY_DELAY_S = 10.0
-MAX_FAILURES = 2
-"""Failures in a row after which the values are given up for those of the last chunk, until they change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,11 +121,9 @@ class Session:
         self._is_new_take = False
         self._retry_at_s = 0.0
         self._retry_delay_s = FIRST_RETRY_DELAY_S
-        self._num_failures = 0  # in a row
+        self._refusals = Refusals()
         self._last_made: ChunkRequest | None = None
         self._answered_at = 0  # where the last gesture that was answered is heard first
-        self._refused: Any = None  # values that failed too often
-        self._refusal = ""  # what is said of them
         self._is_starving = False
         self._played: WeightedPrompts = ()
 
@@ -150,7 +147,7 @@ class Session:
             case Ready(info):
                 self._engine = self._lengths.engine = info
                 self._times.engine_started()
-                self.notice = self._refusal
+                self.notice = self._refusals.text
             case Progress(_, step) if self._running is not None:
                 self._running.step = step
             case Chunk():
@@ -170,7 +167,8 @@ class Session:
         self._count_underruns(moment)
         moment = self._with_working_values(moment)
         waits = self._waiting(moment)
-        landing = self._landing(moment, waits) if waits and self._last_made is not None else None
+        can_land = waits and self._last_made is not None and self._engine is not None
+        landing = self._landing(moment, waits) if can_land else None
         self._foresee(moment, bool(waits), landing)
         if moment.params.pause or self._engine is None:
             return None
@@ -182,21 +180,21 @@ class Session:
             if moment.position < landing.ask_at:
                 return None
             return self._ask(self._without(moment, landing.later), waits.keys() - landing.later, landing)
-        if landing is not None and landing.on_grid:
+        if landing is not None and (landing.on_grid or moment.text_s(moment.params)):
             return self._fill(moment, waits.keys(), landing)
         return self._ask(moment, waits.keys()) if self._is_due(moment, RESTART in waits) else None
 
     def step_values(self, moment: Moment) -> StepValues | None:
         """What the chunk under way shall take up while its noise is high; None when it has been told already.
 
-        What lands on a grid is not taken up.
+        What lands on a grid is not taken up; nor is anything beside a gesture that waits, whose epoch it would have.
         """
-        running, params = self._running, moment.params
+        running, params = self._running, self._with_working_values(moment).params
         if running is None or running.is_cancelled or not params.late_latch:
             return None
         *_, last = running.sent.values()
         newest = with_fields(last, params, [name for name in STEP_FIELDS if moment.rules.get(name) in ("now", "chunk")])
-        if newest == last:
+        if newest == last or waiting(newest, moment.params, moment.rules, self._is_new_take and not running.is_new_take):
             return None
         running.sent[moment.epoch] = newest
         prompts = moment.prompts(newest, running.request.start, running.request.index)
@@ -209,14 +207,14 @@ class Session:
         self._index = chunk.index + 1
         self._is_new_take = self._is_new_take and not running.is_new_take
         self._retry_delay_s = FIRST_RETRY_DELAY_S
-        self._num_failures = 0
+        self._refusals.worked()
         values = running.sent.get(chunk.epoch, request.params)
         self._last_made = dataclasses.replace(request, history=None, params=values, epoch=chunk.epoch)
-        self.notice = self._refusal
+        self.notice = self._refusals.text
         if running.is_answer:
             self._answered_at = request.start
         shape = request.num_frames, num_steps(request.params)
-        self._times.add(*shape, max(1e-6, took_s - chunk.timings_s.get("text", 0.0)))
+        self._times.add(*shape, max(1e-6, took_s - sum(chunk.timings_s.get(name, 0.0) for name in ("wait", "text"))))
         self.statistics.add(chunk, took_s, running.dropped_s)
         self.statistics.chunk_time_s = self._times.p95_s(*shape)
         self.statistics.num_prompts += request.played != self._played
@@ -229,22 +227,20 @@ class Session:
             return
         failed, self._running = self._running.request, None
         self.statistics.num_failed += 1
-        self._num_failures += 1
         made = self._last_made
-        if self._num_failures >= MAX_FAILURES and made is not None and failed.params != made.params:
-            self._refused, self._refusal = failed.params, f"{text}; the values before go on until one is changed"
-        self.notice = self._refusal or f"{text} (again in {self._retry_delay_s:g} s)"
+        self._refusals.failed(failed.params, None if made is None else made.params, text)
+        if self._refusals.text:
+            self.notice, self._retry_at_s = self._refusals.text, now_s
+            return
+        self.notice = f"{text} (again in {self._retry_delay_s:g} s)"
         self._retry_at_s = now_s + self._retry_delay_s
         self._retry_delay_s = min(LONGEST_RETRY_DELAY_S, 2 * self._retry_delay_s)
 
     def _with_working_values(self, moment: Moment) -> Moment:
-        """The moment with the values and epoch of the last chunk while the present ones are those that failed."""
-        if self._refused is None:
-            return moment
-        if moment.params != self._refused:
-            self._refused, self._refusal, self._num_failures = None, "", 0
-            return moment
-        return dataclasses.replace(moment, params=self._last_made.params, epoch=self._last_made.epoch)
+        """The moment with the values of the last chunk for those that failed; its epoch does not claim them."""
+        made = self._last_made
+        working = moment.params if made is None else self._refusals.working(moment.params, made.params)
+        return moment if working is moment.params else dataclasses.replace(moment, params=working, epoch=made.epoch)
 
     def _count_underruns(self, moment: Moment) -> None:
         """An underrun begins when all is played; a pause or a show that has not begun is none."""
@@ -343,11 +339,12 @@ class Session:
         The answer to a gesture is never cancelled for a cut: a stream of gestures gets a cut after the other.
         """
         running = self._running
-        if not running.may_cancel:
+        if not running.may_cancel or running.is_answer:
             return False
         if landing is None:
-            return moment.unplayed_s >= self._time_s(running.request) + moment.margin_s
-        if running.is_answer or landing.needed_end > moment.end:
+            again_s = self._wait_s(moment) + RESERVE * self._time_s(running.request) + moment.text_s(moment.params)
+            return moment.unplayed_s >= again_s + moment.margin_s
+        if landing.needed_end > moment.end:
             return False
         return moment.after(self._remaining_s(moment)) > landing.ask_at
 
@@ -361,7 +358,7 @@ class Session:
         return wanted_s is None or moment.unplayed_s <= wanted_s
 
     def _fill(self, moment: Moment, waits: Collection[str], landing: _Landing) -> ChunkRequest | None:
-        """A chunk without what lands on a grid that the material does not reach yet."""
+        """A chunk without what lands on a grid that the material does not reach yet, or has a text not encoded yet."""
         before, answered = self._without(moment, landing.gridded), waits - landing.gridded
         is_last_chance = moment.after(self._fill_s(moment) + SLACK_S) >= landing.ask_at
         return self._ask(before, answered) if is_last_chance or self._is_due(before, RESTART in answered) else None
