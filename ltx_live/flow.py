@@ -34,8 +34,7 @@ class Flow:
         """Take note of what the engine says. A Chunk given here is one that the timeline appends."""
         if isinstance(message, Chunk) and message.latched:
             _, values = message.latched[-1]
-            prompts = values.get("prompts", self._session.running.prompts)
-            self._travel.asked(dataclasses.replace(self._session.running, prompts=prompts))
+            self._travel.latched(message.index, values["prompts"])
         self._texts.handle(message)
         self._session.handle(message, now_s)
 
@@ -43,7 +42,7 @@ class Flow:
         """Have texts encoded ahead of use that this engine process was not asked for lately."""
         new = self._texts.new(texts)
         if new:
-            self._engine.encode(new)
+            self._texts.dropped(self._engine.encode(new))
 
     def keep_beat(self, event: Event) -> tuple[Event, ...]:
         """What an event means beside its own effect: the tempo that a MIDI clock or a tap sets."""
@@ -71,6 +70,7 @@ class Flow:
             land=beats.land,
             prompts=lambda params, start, index: self._travel.prompts(params, start, index, beats.beat_at),
             text_s=lambda params: self._texts.time_s(target(params)),
+            is_encoding=lambda params: self._texts.are_waiting(target(params)),
         )
         action = self._session.decide(moment)
         match action:

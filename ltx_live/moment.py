@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from ltx_live import params as table
 from ltx_live.chunk import SAMPLE_RATE_HZ, Chunk, WeightedPrompts
@@ -25,7 +25,8 @@ class Moment:
     `land(rule, position)` is where a gesture lands that could land there at the earliest: there, at the next point of a
     grid, or None for the end of what there is.
     `prompts(params, start, index)` is what a chunk plays that starts at a media position; empty = `params.prompt`;
-    `text_s(params)` is how much longer a chunk may take because of texts that are new to the engine.
+    `text_s(params)` is how much longer a chunk may take because of texts that are new to the engine;
+    `is_encoding(params)` tells whether a text of theirs is still to be encoded, beside the chunks.
     """
 
     now_s: float
@@ -40,6 +41,7 @@ class Moment:
     land: Callable[[str, int], int | None] = lambda rule, position: None
     prompts: Callable[[Any, int, int], WeightedPrompts] = lambda params, start, index: ()
     text_s: Callable[[Any], float] = lambda params: 0.0
+    is_encoding: Callable[[Any], bool] = lambda params: False
 
     def places(self, waits: Mapping[str, str], earliest: int) -> dict[str, int]:
         """Where fields land by their rules that could land at `earliest`; without those that come with any chunk."""
@@ -62,3 +64,23 @@ class Moment:
     def after(self, seconds: float) -> int:
         """The media position that is heard in so many seconds."""
         return math.ceil(self.position + seconds * SAMPLE_RATE_HZ)
+
+
+class Landing(NamedTuple):
+    """A cut of `num_frames` at `target`, asked for from the position `ask_at` on; `on_grid` if it waits for a grid.
+
+    Material must reach to `needed_end`, so that a cut which takes longer than expected is late but no underrun.
+    `later` are the fields of the gesture that land after the cut, `gridded` all that land on a grid.
+    """
+
+    num_frames: int
+    target: int
+    ask_at: float
+    needed_end: float
+    on_grid: bool
+    later: frozenset[str]
+    gridded: frozenset[str]
+
+    def cut_from(self, frame_rate: float) -> float:
+        """The position from which on the first frame boundary is right: on a grid, the nearest one to it."""
+        return self.target - (SAMPLE_RATE_HZ / frame_rate / 2 if self.on_grid else 0)

@@ -83,7 +83,9 @@ def chunks(engine: Engine, generation: params.GenerationParams, bpm: float = 120
     end = 0
     while True:
         moment = Moment(0.0, position=end, end=end, params=generation, epoch=0, num_free_slots=1, prompts=prompts)
-        *_, chunk = engine.generate(session.decide(moment))
+        request = session.decide(moment)
+        travel.asked(request)
+        *_, chunk = engine.generate(request)
         session.handle(chunk, 0.0)
         end = chunk.end
         yield chunk

@@ -11,7 +11,7 @@ import math
 import secrets
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from ltx_live import params as table
 from ltx_live.chunk import (
@@ -26,18 +26,15 @@ from ltx_live.chunk import (
 )
 from ltx_live.chunk_times import ChunkTimes
 from ltx_live.engine.process import Cancelled, Died, Failed, Message, Ready
+from ltx_live.failures import Failures
 from ltx_live.gestures import RESTART, STEP_FIELDS, waiting, with_fields
 from ltx_live.lengths import RESERVE, Lengths
-from ltx_live.moment import Moment
-from ltx_live.refusals import Refusals
+from ltx_live.moment import Landing, Moment
 from ltx_live.show_log import record
 from ltx_live.statistics import Statistics
 
 SLACK_S = 0.1
 """How much earlier than just in time a cut on the grid is asked for: several ticks, so that none of them misses it."""
-
-FIRST_RETRY_DELAY_S = 0.5
-LONGEST_RETRY_DELAY_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,22 +69,6 @@ class _Running:
         return not self.is_cancelled and self.step < num_steps(self.request.params) - 1
 
 
-class _Landing(NamedTuple):
-    """A cut of `num_frames` at `target`, asked for from the position `ask_at` on; `on_grid` if it waits for a grid.
-
-    Material must reach to `needed_end`, so that a cut which takes longer than expected is late but no underrun.
-    `later` are the fields of the gesture that land after the cut, `gridded` all that land on a grid.
-    """
-
-    num_frames: int
-    target: int
-    ask_at: float
-    needed_end: float
-    on_grid: bool
-    later: frozenset[str]
-    gridded: frozenset[str]
-
-
 def chunk_seed(seed: int, index: int) -> int:
     """The seed of chunk `index` of a show with this base seed: a hash of both, 0..2^31 - 1."""
     digest = hashlib.blake2b(f"{seed}/{index}".encode(), digest_size=8).digest()
@@ -119,9 +100,7 @@ class Session:
         self._running: _Running | None = None
         self._index = 0
         self._is_new_take = False
-        self._retry_at_s = 0.0
-        self._retry_delay_s = FIRST_RETRY_DELAY_S
-        self._refusals = Refusals()
+        self._failures = Failures()
         self._last_made: ChunkRequest | None = None
         self._answered_at = 0  # where the last gesture that was answered is heard first
         self._is_starving = False
@@ -147,7 +126,7 @@ class Session:
             case Ready(info):
                 self._engine = self._lengths.engine = info
                 self._times.engine_started()
-                self.notice = self._refusals.text
+                self.notice = self._failures.refusal
             case Progress(_, step) if self._running is not None:
                 self._running.step = step
             case Chunk():
@@ -162,6 +141,17 @@ class Session:
                 self.statistics.num_deaths += 1
                 self.notice = f"{message.text}; it starts again"
 
+    def comes_too_late(self, chunk: Chunk, position: float, end: int) -> bool:
+        """Whether a cut has taken so long that nothing could follow it in time, while what it replaces reaches on."""
+        ready = position + self._time_s(self.running) * SAMPLE_RATE_HZ
+        return chunk.end < min(end, ready)
+
+    def drop(self, chunk: Chunk, now_s: float) -> None:
+        """A chunk was not appended because it came too late; its gesture is still waiting."""
+        self._learn(chunk, now_s)
+        self._running = None
+        self.statistics.num_cancelled += 1
+
     def decide(self, moment: Moment) -> ChunkRequest | CancelRequest | None:
         """The one thing to do now. A request is under way once it was returned here."""
         self._count_underruns(moment)
@@ -174,15 +164,17 @@ class Session:
             return None
         if self._running is not None:
             return self._cancel() if waits and self._is_in_the_way(moment, landing) else None
-        if not moment.num_free_slots or moment.now_s < self._retry_at_s:
+        if not moment.num_free_slots or moment.now_s < self._failures.retry_at_s:
             return None
         if landing is not None and landing.needed_end <= moment.end:
             if moment.position < landing.ask_at:
                 return None
             return self._ask(self._without(moment, landing.later), waits.keys() - landing.later, landing)
-        if landing is not None and (landing.on_grid or moment.text_s(moment.params)):
-            return self._fill(moment, waits.keys(), landing)
-        return self._ask(moment, waits.keys()) if self._is_due(moment, RESTART in waits) else None
+        if landing is not None and landing.on_grid:
+            is_last_chance = moment.after(self._fill_s(moment) + SLACK_S) >= landing.ask_at
+            return self._play_on(moment, waits.keys(), landing.gridded, is_last_chance)
+        later = waits.keys() if moment.is_encoding(moment.params) else frozenset()
+        return self._play_on(moment, waits.keys(), later)
 
     def step_values(self, moment: Moment) -> StepValues | None:
         """What the chunk under way shall take up while its noise is high; None when it has been told already.
@@ -194,32 +186,39 @@ class Session:
             return None
         *_, last = running.sent.values()
         newest = with_fields(last, params, [name for name in STEP_FIELDS if moment.rules.get(name) in ("now", "chunk")])
-        if newest == last or waiting(newest, moment.params, moment.rules, self._is_new_take and not running.is_new_take):
+        restarts = self._is_new_take and not running.is_new_take
+        if newest == last or waiting(newest, moment.params, moment.rules, restarts):
             return None
         running.sent[moment.epoch] = newest
         prompts = moment.prompts(newest, running.request.start, running.request.index)
         return StepValues({"prompts": prompts, "lora_strength": newest.lora_strength}, moment.epoch)
 
     def _finish(self, chunk: Chunk, now_s: float) -> None:
+        took_s = self._learn(chunk, now_s)
         running, self._running = self._running, None
-        request, took_s = running.request, max(1e-6, now_s - running.asked_s)
+        request = running.request
         self.history = chunk
         self._index = chunk.index + 1
         self._is_new_take = self._is_new_take and not running.is_new_take
-        self._retry_delay_s = FIRST_RETRY_DELAY_S
-        self._refusals.worked()
+        self._failures.worked()
         values = running.sent.get(chunk.epoch, request.params)
         self._last_made = dataclasses.replace(request, history=None, params=values, epoch=chunk.epoch)
-        self.notice = self._refusals.text
+        self.notice = self._failures.refusal
         if running.is_answer:
             self._answered_at = request.start
-        shape = request.num_frames, num_steps(request.params)
-        self._times.add(*shape, max(1e-6, took_s - sum(chunk.timings_s.get(name, 0.0) for name in ("wait", "text"))))
         self.statistics.add(chunk, took_s, running.dropped_s)
-        self.statistics.chunk_time_s = self._times.p95_s(*shape)
+        self.statistics.chunk_time_s = self._time_s(request)
         self.statistics.num_prompts += request.played != self._played
         self._played = request.played
         self._write_log(record(request, chunk, now_s, took_s))
+
+    def _learn(self, chunk: Chunk, now_s: float) -> float:
+        """How long the request under way took, in s; T is learned without what was spent on new texts."""
+        request = self.running
+        took_s = max(1e-6, now_s - self._running.asked_s)
+        text_s = chunk.timings_s.get("wait", 0.0) + chunk.timings_s.get("text", 0.0)
+        self._times.add(request.num_frames, num_steps(request.params), max(1e-6, took_s - text_s))
+        return took_s
 
     def _fail(self, text: str, index: int | None, fatal: bool, now_s: float) -> None:
         self.notice = text
@@ -228,18 +227,12 @@ class Session:
         failed, self._running = self._running.request, None
         self.statistics.num_failed += 1
         made = self._last_made
-        self._refusals.failed(failed.params, None if made is None else made.params, text)
-        if self._refusals.text:
-            self.notice, self._retry_at_s = self._refusals.text, now_s
-            return
-        self.notice = f"{text} (again in {self._retry_delay_s:g} s)"
-        self._retry_at_s = now_s + self._retry_delay_s
-        self._retry_delay_s = min(LONGEST_RETRY_DELAY_S, 2 * self._retry_delay_s)
+        self.notice = self._failures.add(failed.params, None if made is None else made.params, text, now_s)
 
     def _with_working_values(self, moment: Moment) -> Moment:
         """The moment with the values of the last chunk for those that failed; its epoch does not claim them."""
         made = self._last_made
-        working = moment.params if made is None else self._refusals.working(moment.params, made.params)
+        working = moment.params if made is None else self._failures.working(moment.params, made.params)
         return moment if working is moment.params else dataclasses.replace(moment, params=working, epoch=made.epoch)
 
     def _count_underruns(self, moment: Moment) -> None:
@@ -271,7 +264,7 @@ class Session:
         params = with_fields(moment.params, self._newest.params, fields)
         return dataclasses.replace(moment, params=params, epoch=self._newest.epoch)
 
-    def _landing(self, moment: Moment, waits: Mapping[str, str]) -> _Landing | None:
+    def _landing(self, moment: Moment, waits: Mapping[str, str]) -> Landing | None:
         """Where what waits lands first; None where that is with the next chunk.
 
         On a grid beyond the end of the material, chunks with the values before come first, so there must be time.
@@ -294,7 +287,7 @@ class Session:
             target = min(places.values())
         ask_at = target - (cut_s + SLACK_S) * SAMPLE_RATE_HZ
         later = frozenset(field for field, place in places.items() if place > target)
-        return _Landing(num_frames, target, ask_at, target + reserve, on_grid, later, frozenset(places))
+        return Landing(num_frames, target, ask_at, target + reserve, on_grid, later, frozenset(places))
 
     def _time_s(self, request: ChunkRequest) -> float:
         """T of a request's shape; infinite before the first chunk."""
@@ -318,9 +311,10 @@ class Session:
         """Until a chunk that fills up with the values before is there: the one under way, or a new one."""
         if self._running is not None:
             return self._remaining_s(moment)
-        return self._times.p95_s(self._lengths.whole(moment.params), num_steps(moment.params))
+        time_s = self._times.p95_s(self._lengths.whole(moment.params), num_steps(moment.params))
+        return time_s + moment.text_s(self._newest.params)
 
-    def _foresee(self, moment: Moment, is_waiting: bool, landing: _Landing | None) -> None:
+    def _foresee(self, moment: Moment, is_waiting: bool, landing: Landing | None) -> None:
         """Predict when the newest gesture is heard."""
         running = self._running
         if landing is not None:
@@ -333,7 +327,7 @@ class Session:
             at = self._answered_at
         self.statistics.landing_s = (at - moment.position) / SAMPLE_RATE_HZ if at > moment.position else None
 
-    def _is_in_the_way(self, moment: Moment, landing: _Landing | None) -> bool:
+    def _is_in_the_way(self, moment: Moment, landing: Landing | None) -> bool:
         """Whether the request under way is to be cancelled, while what replaces it will be ready in time.
 
         The answer to a gesture is never cancelled for a cut: a stream of gestures gets a cut after the other.
@@ -357,18 +351,19 @@ class Session:
         wanted_s = self._lengths.wanted_s(moment, self._continues(moment.params, self.history, restarts))
         return wanted_s is None or moment.unplayed_s <= wanted_s
 
-    def _fill(self, moment: Moment, waits: Collection[str], landing: _Landing) -> ChunkRequest | None:
-        """A chunk without what lands on a grid that the material does not reach yet, or has a text not encoded yet."""
-        before, answered = self._without(moment, landing.gridded), waits - landing.gridded
-        is_last_chance = moment.after(self._fill_s(moment) + SLACK_S) >= landing.ask_at
-        return self._ask(before, answered) if is_last_chance or self._is_due(before, RESTART in answered) else None
+    def _play_on(
+        self, moment: Moment, waits: Collection[str], later: Collection[str], at_once: bool = False
+    ) -> ChunkRequest | None:
+        """The next chunk when it is due or `at_once`, without what of the gesture comes later."""
+        moment, answered = self._without(moment, later), waits - later
+        return self._ask(moment, answered) if at_once or self._is_due(moment, RESTART in answered) else None
 
-    def _ask(self, moment: Moment, answered: Collection[str], landing: _Landing | None = None) -> ChunkRequest:
+    def _ask(self, moment: Moment, answered: Collection[str], landing: Landing | None = None) -> ChunkRequest:
         """A request that goes on from the cut, or from the end; `answered` is what it takes up of the gesture."""
         params, history, start = moment.params, self.history, moment.free_from
         frame = None if history is None else history.num_frames
         if landing is not None:
-            history, frame, start = moment.cut_at(landing.target)
+            history, frame, start = moment.cut_at(landing.cut_from(history.frame_rate))
         continues = self._continues(params, history, RESTART in answered)
         request = ChunkRequest(
             index=self._index,

@@ -127,6 +127,11 @@ class Show:
         """Take what the engine has made and said."""
         for message in self.parts.engine.poll():
             if isinstance(message, Chunk):
+                session, now_s = self.parts.session, time.perf_counter()
+                if session.comes_too_late(message, self._position, self._timeline.end):
+                    self.parts.engine.release(message.index)
+                    session.drop(message, now_s)
+                    continue
                 self._append(message)
             self._note(message)
             self._flow.hear(message, time.perf_counter())
@@ -162,7 +167,7 @@ class Show:
             params=self._generation,
             epoch=parts.registry.epoch,
             num_free_slots=parts.slots.num_free if parts.engine.can_request else 0,  # it may just be dying
-            output_latency_s=self._output_latency_s,
+            output_latency_s=self._output_latency_s + max(0.0, -self._output.av_offset / 1000),
             cut_at=self._timeline.cut_at,
             rules=self._rules,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from ltx_live.chunk import (
@@ -68,21 +68,28 @@ class Travel:
 
     def __init__(self):
         self._ways: dict[int, _Way] = {}
+        self._considered: dict[WeightedPrompts, _Way] = {}
 
     def prompts(self, params: Any, start: int, chunk_index: int, beats_at: Callable[[int], float]) -> WeightedPrompts:
         """What a chunk plays whose first new frame stands at media position `start`; the weights sum to 1.
 
-        `beats_at(media position)` counts beats. Asked again for the same index, the last answer is what counts.
+        `beats_at(media position)` counts beats. The answer counts once `asked` or `latched` says so.
         """
-        way = self._ways[chunk_index] = self._way(params, start, chunk_index, beats_at)
-        while len(self._ways) > NUM_KEPT:
-            del self._ways[min(self._ways)]
+        way = self._way(params, start, chunk_index, beats_at)
+        self._considered[way.played] = way
         return way.played
 
     def asked(self, request: ChunkRequest) -> None:
-        """The chunk is made with `request.prompts`, whatever else was considered; what it latched is told here too."""
-        if request.index in self._ways:
-            self._ways[request.index] = replace(self._ways[request.index], played=request.played)
+        """The chunk is made with `request.prompts`."""
+        self.latched(request.index, request.prompts)
+        self._considered.clear()
+        while len(self._ways) > NUM_KEPT:
+            del self._ways[min(self._ways)]
+
+    def latched(self, chunk_index: int, prompts: WeightedPrompts) -> None:
+        """The chunk was made with these prompts, which were considered for it after it was asked for."""
+        if prompts in self._considered:
+            self._ways[chunk_index] = self._considered[prompts]
 
     def _way(self, params: Any, start: int, chunk_index: int, beats_at: Callable[[int], float]) -> _Way:
         goal = target(params)
@@ -121,6 +128,11 @@ class Texts:
         """The engine makes this chunk; what is new to it of its texts it encodes first."""
         self._request = request
 
+    def dropped(self, texts: Iterable[str]) -> None:
+        """The engine will not encode these ahead after all: there were too many."""
+        for text in texts:
+            self._waiting.pop(text, None)
+
     def handle(self, message: Message) -> None:
         """Take note of what the engine says."""
         match message:
@@ -136,6 +148,10 @@ class Texts:
                 self._known.clear()
                 self._waiting.clear()
                 self._is_warm = False
+
+    def are_waiting(self, wanted: WeightedPrompts) -> bool:
+        """Whether the engine is still to encode one of these ahead."""
+        return any(text in self._waiting for text, _ in wanted)
 
     def time_s(self, wanted: WeightedPrompts) -> float:
         """How much longer a chunk with these prompts may take than one whose texts are all encoded."""

@@ -10,7 +10,7 @@ import pytest
 from turned_show import FRAME_S, LATENCY_S, NUM_STEPS, Show, pocket_s, seconds
 
 from ltx_live.chunk import SAMPLE_RATE_HZ, ChunkRequest
-from ltx_live.engine.process import Failed
+from ltx_live.engine.process import Died, Failed, Ready
 from ltx_live.moment import MARGIN_S
 
 
@@ -260,3 +260,73 @@ def test_the_landing_of_a_gesture_is_foretold():
     show.play(3)
     assert foreseen_s == pytest.approx(show.heard[1], abs=0.1)
     assert show.session.statistics.landing_s is None
+
+
+@pytest.mark.parametrize("encode_s", [0.4, 1.0])
+@pytest.mark.parametrize("rule", ["now", "chunk", "bar"])
+def test_a_new_text_that_takes_long_to_encode_does_not_starve_the_show(rule, encode_s):
+    show, rng = Show(encode_s=encode_s), random.Random(4)
+    show.quantise(rule, 2.0)
+    show.play(10)
+    for _ in range(10):
+        gesture = show.gesture()
+        show.play(8 + rng.random())
+        assert show.heard[gesture] < 8
+    show.assert_fluent()
+    assert show.session.statistics.chunk_time_s == pytest.approx(pocket_s(57), abs=0.05), "T is that of a chunk alone"
+
+
+def test_a_stream_that_lands_with_chunks_does_not_starve_the_show():
+    show = Show()
+    show.quantise("chunk")
+    show.play(10)
+    show.stream(30)
+    assert len(show.cancelled) <= 1
+    show.assert_fluent()
+
+
+@pytest.mark.parametrize("late_s", [1.0, 1.3])
+def test_a_cut_that_comes_too_late_is_dropped_and_made_again(late_s):
+    show = Show()
+    show.play(20)
+    show.until(lambda: show.session.running is None and show.moment.unplayed_s > 2.8)
+    show.time_s = lambda num_frames: pocket_s(num_frames) + late_s
+    gesture = show.gesture()
+    show.tick()
+    show.time_s = pocket_s
+    show.play(8)
+    assert show.heard[gesture] < 6
+    show.assert_fluent()
+
+
+def test_a_gesture_while_the_engine_is_down_waits_for_it():
+    show = Show()
+    show.play(10)
+    show.session.handle(Died(-9, "the engine has stopped", None, 0.5), show.now_s)
+    gesture = show.gesture()
+    show.tick()
+    show.session.handle(Ready(show.engine.info), show.now_s)
+    show.play(5)
+    assert show.heard[gesture] < 5
+
+
+@pytest.mark.parametrize("rule", ["now", "bar"])
+def test_a_value_that_fails_is_given_up_while_other_values_move(rule):
+    """The engine cannot make 20 steps; a knob is turned, or a gesture waits for the beat."""
+    show = Show()
+    show.quantise(rule, 8.0)
+    show.play(10)
+    show.fails = lambda params: params.num_steps == 20
+    show.gesture(num_steps=20, prompt="new")
+    num_asked = len(show.asked)
+    if rule == "now":
+        show.stream(20)
+    else:
+        show.play(20)
+    made = [request for request in show.asked[num_asked:] if request.params.num_steps == 8]
+    assert show.session.statistics.num_failed <= 3 and len(made) > 5 and "20 steps" in show.session.notice
+    assert rule == "bar" or len({request.params.prompt for request in made}) > 5, "the knob is followed"
+    show.assert_fluent()
+    show.gesture(num_steps=4)
+    show.play(10)
+    assert show.asked[-1].params == show.params and show.session.notice == ""

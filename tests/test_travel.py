@@ -140,7 +140,7 @@ def test_what_a_chunk_latched_is_what_the_next_one_comes_from():
     start = show.start - frames_to_samples(48, 24)
     latched = show.travel.prompts(moved, start, 1, beats_at)  # while chunk 1 is being made
     assert dict(latched) == pytest.approx({"a": 0.75, "b": 0.25})
-    show.travel.asked(ChunkRequest(1, moved, 1, start, 57, prompts=latched))
+    show.travel.latched(1, latched)
     assert show.play(moved) == pytest.approx({"a": 0.5, "b": 0.5})
 
 

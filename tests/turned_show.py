@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ltx_live.chunk import SAMPLE_RATE_HZ, ChunkRequest, Progress
-from ltx_live.engine.process import Cancelled, Ready
+from ltx_live.engine.process import Cancelled, Failed, Ready
 from ltx_live.engine.testcard import TestCardEngine, read_counters
 from ltx_live.gestures import landing_rules
 from ltx_live.moment import Moment
@@ -31,17 +31,23 @@ def pocket_s(num_frames: int) -> float:
 class Show:
     """A show on a hand-turned clock: a timeline, chunks of the test card that take `time_s(num_frames)`, one slot more.
 
-    A gesture changes the prompt; `heard` has (gesture, seconds until the first new frame with it) in order.
+    A gesture changes the prompt; `heard` has (gesture, seconds until the first new frame with it) in order. A new
+    text is encoded ahead, in `encode_s`, as soon as no chunk is being made.
     """
 
-    def __init__(self, time_s: Callable[[int], float] = pocket_s, tick_s: float = TICK_S, **values):
+    def __init__(
+        self, time_s: Callable[[int], float] = pocket_s, tick_s: float = TICK_S, encode_s: float = 0.0, **values
+    ):
         self.session = Session(draw_seed=lambda: 7)
         self.engine = TestCardEngine(32, 32)
         self.timeline = Timeline()
         self.params = GenerationParams(**{"num_frames": 57, "prompt": "0", **values})
         self.quantise("now")
-        self.time_s, self.tick_s = time_s, tick_s
+        self.time_s, self.tick_s, self.encode_s = time_s, tick_s, encode_s
+        self.texts_to_encode: list[str] = []
+        self._encoding_until_s: float | None = None
         self.now_s = self.position = 0.0
+        self.fails = lambda params: False
         self.epoch = 0
         self.asked: list[ChunkRequest] = []
         self.cancelled: list[int] = []
@@ -62,13 +68,21 @@ class Show:
 
     @property
     def moment(self):
+        encoding_s = self.encode_s * bool(self.texts_to_encode)
         return Moment(
             self.now_s, self.position, self.timeline.end, self.params, self.epoch, 2, LATENCY_S,
             self.timeline.cut_at, self.rules, self.land,
+            text_s=lambda params: encoding_s + self.encode_s * self.is_encoding(params),
+            is_encoding=self.is_encoding,
         )  # fmt: skip
+
+    def is_encoding(self, params) -> bool:
+        return params.prompt in self.texts_to_encode
 
     def gesture(self, **values) -> int:
         self.epoch += 1
+        if self.encode_s:
+            self.texts_to_encode.append(values.get("prompt", str(self.epoch)))
         self.made_s[self.epoch] = self.now_s
         self.params = replace(self.params, **(values or {"prompt": str(self.epoch)}))
         return self.epoch
@@ -83,7 +97,8 @@ class Show:
         if isinstance(action, ChunkRequest):
             self.asked.append(action)
             self._took_s = self.time_s(action.num_frames)
-            self._done_at_s = self.now_s + self._took_s
+            self._wait_s = self._text_s(action.params)
+            self._done_at_s = self.now_s + self._took_s + self._wait_s
         elif isinstance(action, CancelRequest):
             self.cancelled.append(action.index)
             self._cancelled_at_s = self.now_s + self._step_s - (self.now_s - self._done_at_s) % self._step_s
@@ -97,19 +112,45 @@ class Show:
         """The engine: eight steps, then the decoding, which takes a fifth of the time."""
         running = self.session.running
         if running is None or self._done_at_s is None:
+            self._encode()
             return
         if self._cancelled_at_s is not None:
             if self.now_s >= self._cancelled_at_s:
                 self._cancelled_at_s = self._done_at_s = None
                 self.session.handle(Cancelled(running.index), self.now_s)
+        elif self.fails(running.params):
+            self.session.handle(Failed(f"{running.params.num_steps} steps do not fit", running.index), self.now_s)
         elif self.now_s >= self._done_at_s:
             *_, chunk = self.engine.generate(running)
+            chunk = replace(chunk, timings_s={"wait": self._wait_s})
+            if self.session.comes_too_late(chunk, self.position, self.timeline.end):
+                self.session.drop(chunk, self.now_s)
+                return
             self.timeline.append(chunk, round(self.position + LATENCY_S * SAMPLE_RATE_HZ))
             self.session.handle(chunk, self.now_s)
         else:
             steps_done = min(NUM_STEPS, int((self.now_s - self._done_at_s + self._took_s) / self._step_s))
             if steps_done > self.session.step[0]:
                 self.session.handle(Progress(running.index, steps_done, NUM_STEPS, 0.5), self.now_s)
+
+    def _encode(self):
+        """Nothing is made: the engine encodes the next text."""
+        if self._encoding_until_s is not None and self.now_s >= self._encoding_until_s:
+            self._encoding_until_s = None
+            del self.texts_to_encode[0]
+        if self._encoding_until_s is None and self.texts_to_encode:
+            self._encoding_until_s = self.now_s + self.encode_s
+
+    def _text_s(self, params) -> float:
+        """How long a request waits: for the text that is just being encoded, and for its own."""
+        wait_s = 0.0
+        if self._encoding_until_s is not None:
+            wait_s, self._encoding_until_s = max(0.0, self._encoding_until_s - self.now_s), None
+            del self.texts_to_encode[0]
+        if self.is_encoding(params):
+            wait_s += self.encode_s
+            self.texts_to_encode.remove(params.prompt)
+        return wait_s
 
     def _look(self):
         picture = self.timeline.frame_at(self.position)
