@@ -56,6 +56,8 @@ class _Running:
 
     request: ChunkRequest
     slot: int
+    asked_s: float
+    wait_s: float = 0.0
     is_sent: bool = False
     is_cancelled: bool = False
 
@@ -108,15 +110,17 @@ class EngineProcess:
     def request(self, request: ChunkRequest) -> None:
         """Ask for a chunk. `request.history` must be a chunk that was not released yet.
 
-        Ends in exactly one Chunk, Cancelled, Failed or Died with its index. Raises EngineError unless `can_request`.
+        Ends in exactly one Chunk, Cancelled, Failed or Died with its index. `timings_s["wait"]` of the Chunk is how long
+        the request waited here for a prompt being encoded. Raises EngineError unless `can_request`.
         """
         if not self.can_request or request.index in self._slot_of:
             raise EngineError(
                 f"chunk {request.index} cannot be asked for now; wait for the engine and release old chunks"
             )
-        self._running = _Running(request, self._slots.acquire())
+        now_s = self._clock()
+        self._running = _Running(request, self._slots.acquire(), now_s)
         self._step_values = None
-        self._send_next()
+        self._send_next(now_s)
 
     def encode(self, prompts: tuple[str, ...]) -> None:
         """Encode prompts, one after the other, whenever no chunk is being made. A new process has to be told again.
@@ -148,7 +152,7 @@ class EngineProcess:
             self._log.forward()
         elif self._restart_at_s is not None and self._clock() >= self._restart_at_s:
             self._start()
-        self._send_next()
+        self._send_next(self._clock())
         running = self._running
         if running is not None and running.is_cancelled and not running.is_sent:
             self._end_request(free_slot=True)
@@ -262,7 +266,7 @@ class EngineProcess:
         self._has_made_chunk = True
         self._slot_of[chunk.index] = running.slot
         frames, audio = self._slots.frames(running.slot, num_frames), self._slots.audio(running.slot, num_samples)
-        return replace(chunk, frames=frames, audio=audio)
+        return replace(chunk, frames=frames, audio=audio, timings_s={**chunk.timings_s, "wait": running.wait_s})
 
     def _end_request(self, free_slot: bool) -> None:
         if self._running.is_sent:
@@ -272,18 +276,19 @@ class EngineProcess:
         self._running = None
         self._may_interrupt = False
 
-    def _send_next(self) -> None:
+    def _send_next(self, now_s: float) -> None:
         """Send what the process can take now."""
         running = self._running
         if self._is_waiting:
             if running is not None and not running.is_cancelled:
                 running.is_sent = True
-                self._last_message_s = self._clock()
+                running.wait_s = now_s - running.asked_s
+                self._last_message_s = now_s
                 self._is_waiting = False
                 self._may_interrupt = True
                 self._send(self._wire(running))
             elif self._prompts:
-                self._last_message_s = self._clock()
+                self._last_message_s = now_s
                 self._is_waiting = False
                 self._send(worker.Encode((self._prompts.popleft(),)))
         elif self._may_interrupt and running is not None:

@@ -19,7 +19,14 @@ from ltx_live.params import GenerationParams
 
 
 class SilentEngine(TestCardEngine):
-    """The test card, but the prompt `hang` silences it after a step. It lives in the child."""
+    """The test card, but the prompt `hang` silences it after a step, and `slow` takes long to encode.
+
+    It lives in the child.
+    """
+
+    def encode(self, prompts):
+        if "slow" in prompts:
+            time.sleep(0.5)
 
     def generate(self, request):
         if request.params.prompt == "hang":
@@ -175,6 +182,19 @@ def test_restart_that_hangs_while_loading_is_tried_again(start, clock, tmp_path)
     assert wait_for(engine, Died)[-1].exit_code == -signal.SIGKILL
     clock.ahead_s += 10
     wait_for(engine, Ready)
+
+
+def test_a_chunk_tells_how_long_its_request_waited_for_a_prompt(start):
+    engine = start()
+    wait_for(engine, Ready)
+    engine.encode(("slow",))
+    engine.poll()  # it is sent
+    begin = time.monotonic()
+    engine.request(request_for())
+    encoded, *_, chunk = wait_for(engine, Chunk)
+    assert isinstance(encoded, Encoded) and 0.2 < chunk.timings_s["wait"] < time.monotonic() - begin
+    engine.request(request_for(1))
+    assert wait_for(engine, Chunk)[-1].timings_s["wait"] == 0.0
 
 
 def test_newest_prompts_are_encoded_each_once(start):
