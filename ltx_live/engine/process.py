@@ -8,7 +8,6 @@ import multiprocessing
 import os
 import tempfile
 import time
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
@@ -86,7 +85,7 @@ class EngineProcess:
         self._clock = clock
         self._log = _LogFile()
         self._slot_of: dict[int, int] = {}
-        self._prompts: deque[str] = deque(maxlen=MAX_PROMPTS)
+        self._prompts: list[str] = []
         self._messages: list[Message] = []
         self._longest_gap_s = {"loading": 0.0, "working": 0.0}
         self._was_ready = False
@@ -122,15 +121,14 @@ class EngineProcess:
         self._step_values = None
         self._send_next(now_s)
 
-    def encode(self, prompts: tuple[str, ...]) -> None:
-        """Encode prompts, one after the other, whenever no chunk is being made. A new process has to be told again.
+    def encode(self, prompts: tuple[str, ...]) -> tuple[str, ...]:
+        """Encode prompts whenever no chunk is being made, these before all that wait; returns those given up for them.
 
-        The newest MAX_PROMPTS wait; a prompt that waits already counts as new.
+        One after the other, in their order; no more than MAX_PROMPTS wait. A new process has to be told again.
         """
-        for prompt in prompts:
-            if prompt in self._prompts:
-                self._prompts.remove(prompt)
-            self._prompts.append(prompt)
+        waiting = [*dict.fromkeys((*prompts, *self._prompts))]
+        self._prompts = waiting[:MAX_PROMPTS]
+        return tuple(waiting[MAX_PROMPTS:])
 
     def cancel(self) -> None:
         """Stop the request under way at its next step. Its chunk will not come, even if it is done by then."""
@@ -290,7 +288,7 @@ class EngineProcess:
             elif self._prompts:
                 self._last_message_s = now_s
                 self._is_waiting = False
-                self._send(worker.Encode((self._prompts.popleft(),)))
+                self._send(worker.Encode((self._prompts.pop(0),)))
         elif self._may_interrupt and running is not None:
             values, self._step_values = self._step_values, None
             message = worker.Cancel() if running.is_cancelled else values

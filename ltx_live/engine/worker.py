@@ -121,11 +121,12 @@ class Cancelled:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """Loading, encoding (`index` None) or making the chunk `index` failed. `fatal`: there will be no engine at all."""
+    """Loading, encoding `prompts` or making the chunk `index` failed. `fatal`: there will be no engine at all."""
 
     text: str
     index: int | None = None
     fatal: bool = False
+    prompts: tuple[str, ...] = ()
 
 
 def strip(chunk: Chunk) -> Chunk:
@@ -212,7 +213,8 @@ def _answer(engine: Engine, connection: Connection, slots: Slots) -> None:
     except Exception as error:
         text = str(error) if isinstance(error, LtxLiveError) else f"{type(error).__name__}: {error}"
         index = message.request.index if isinstance(message, Request) else None
-        reply = Failed(" ".join(text.split()), index)
+        prompts = message.prompts if isinstance(message, Encode) else ()
+        reply = Failed(" ".join(text.split()), index, prompts=prompts)
         log.error("%s", text, exc_info=None if isinstance(error, LtxLiveError) else error)
     connection.send(reply)
 

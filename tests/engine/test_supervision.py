@@ -197,12 +197,15 @@ def test_a_chunk_tells_how_long_its_request_waited_for_a_prompt(start):
     assert wait_for(engine, Chunk)[-1].timings_s["wait"] == 0.0
 
 
-def test_newest_prompts_are_encoded_each_once(start):
+def test_the_newest_prompts_are_encoded_first_and_each_once(start):
     engine = start()
-    engine.encode(tuple(str(number) for number in range(100)))
-    engine.encode(("90", "new"))
-    wanted = [str(number) for number in range(100) if number != 90] + ["90", "new"]
+    assert engine.encode(tuple(str(number) for number in range(100))) == ("96", "97", "98", "99")
+    assert engine.encode(("new", "90")) == ("95",)  # 90 waited already
+    wanted = ["new", "90"] + [str(number) for number in range(95) if number != 90]
+    assert len(wanted) == MAX_PROMPTS
     encoded = []
-    while not encoded or encoded[-1] != "new":
+    while len(encoded) < MAX_PROMPTS:
         encoded += [message.prompts[0] for message in wait_for(engine, Encoded) if isinstance(message, Encoded)]
-    assert encoded == wanted[-MAX_PROMPTS:]
+    assert encoded == wanted
+    assert engine.encode(("last",)) == ()
+    assert wait_for(engine, Encoded) == [Encoded(("last",))]
