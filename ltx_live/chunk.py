@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -42,6 +42,27 @@ def num_steps(params: Any) -> int:
     return len(params.sigmas) - 1 if params.sigmas else params.num_steps
 
 
+class ChannelStatistics(NamedTuple):
+    """Mean and standard deviation of each channel of latents."""
+
+    mean: tuple[float, ...]
+    deviation: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What a scene was when it began: its prompts, the settled end of its first chunk, and how loud that was.
+
+    `gain_db` is the gain that the newest chunk's sound ends with.
+    """
+
+    prompts: WeightedPrompts
+    video: ChannelStatistics
+    audio: ChannelStatistics
+    loudness_db: float
+    gain_db: float = 0.0
+
+
 @dataclass(frozen=True, slots=True)
 class Chunk:
     """A piece of the show.
@@ -50,6 +71,8 @@ class Chunk:
     clock positions of the first frame and the first sample, overlap included: the first `num_overlap` frames and
     `num_overlap_samples` samples show again what the chunk it continues has, decoded anew, for the cross-fade.
     `epoch` is the control epoch of the parameters it was made with, `latched` the step values it took while being made.
+    `scene` is the one it leaves behind, for the chunk that continues it. `reencoded` tells that what it continues was
+    encoded again, from the request's `history`, which differs from what an engine keeps: a replay must do the same.
     """
 
     index: int
@@ -63,6 +86,8 @@ class Chunk:
     epoch: int
     latched: tuple[tuple[int, Mapping[str, Any]], ...] = ()
     timings_s: Mapping[str, float] = field(default_factory=dict)
+    scene: Scene | None = None
+    reencoded: bool = False
 
     @property
     def num_frames(self) -> int:

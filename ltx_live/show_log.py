@@ -18,5 +18,6 @@ def record(request: ChunkRequest, chunk: Chunk, now_s: float, took_s: float) -> 
             **{name: getattr(request, name) for name in names},
             "params": dataclasses.asdict(request.params),
             "latched": [(step, dict(values)) for step, values in chunk.latched],
+            "reencoded": chunk.reencoded,
         }
     )

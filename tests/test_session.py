@@ -372,6 +372,13 @@ def test_log_holds_what_a_replay_needs():
         assert again == replace(request, history=None)
 
 
+def test_log_tells_what_was_encoded_again():
+    show = Show()
+    *_, chunk = show.engine.generate(show.session.decide(show.moment))
+    show.append(replace(chunk, reencoded=True))
+    assert json.loads(show.lines[0])["reencoded"] is True
+
+
 def test_offline_every_tick_at_the_end_asks_for_the_next_whole_chunk():
     """How `render` uses it: nothing is ever unplayed, so lengths and seeds do not depend on speed."""
     show = Show(num_frames=33, latency_s=0.0)

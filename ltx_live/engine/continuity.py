@@ -7,14 +7,13 @@ nothing accumulates. See docs/decisions: continuity.
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ltx_live.chunk import SAMPLE_RATE_HZ, Chunk, ChunkRequest, frames_to_samples, num_prefix_frames
-from ltx_live.engine.drift import Scene
+from ltx_live.chunk import SAMPLE_RATE_HZ, Chunk, ChunkRequest, Scene, frames_to_samples, num_prefix_frames
 from ltx_live.model.audio_vae import AudioVAE
 from ltx_live.model.av import AV
 from ltx_live.model.latents import AUDIO_LATENTS_PER_SECOND, MAX_AUDIO_PREFIX, ChunkWindow, patchify_audio
@@ -70,7 +69,8 @@ class Made:
 class Plan:
     """Where a chunk lies on the media clock, and what it is given: frames (n, H, W, 3) uint8, audio tokens (1, m, C).
 
-    `start` is the position of the first new frame and sample, `scene` that of the chunk it continues.
+    `start` is the position of the first new frame and sample, `scene` that of the chunk it continues; `reencoded` if
+    that had to be made again of its history.
     """
 
     window: ChunkWindow
@@ -78,6 +78,7 @@ class Plan:
     frames: np.ndarray | None = None
     audio: Tensor | None = None
     scene: Scene | None = None
+    reencoded: bool = False
 
     @property
     def origin(self) -> int:
@@ -170,13 +171,14 @@ class Past:
         if request.continue_from is None or request.params.continuity <= 0:
             return new_take(request)
         index, frame = request.continue_from
-        made = self._made.get(index)
-        if made is None and request.history is not None:
-            made = self._encoded(request.history, frame)
-        return new_take(request) if made is None else continued(request, made)
+        if index in self._made:
+            return continued(request, self._made[index])
+        if request.history is None:
+            return new_take(request)
+        return replace(continued(request, self._encoded(request.history, frame)), reencoded=True)
 
     def _encoded(self, history: Chunk, frame: int) -> Made:
-        """A chunk that another engine made, with the sound before the cut encoded again.
+        """A chunk that is not kept, in its scene, with the sound before the cut encoded again.
 
         As in training one more latent is made in front and dropped, because the latent that opens a clip is short;
         the last one ends so early that its analysis does not look beyond the cut.
@@ -194,4 +196,4 @@ class Past:
             mel = log_mel(decimate(sound.to(statistics.device), SAMPLE_RATE_HZ // self._mel.sample_rate_hz), self._mel)
             mel = mel[:, :, : 4 * num_latents + 1].to(statistics.dtype)
             audio = patchify_audio(self._audio_vae.encode(mel))[:, 1:]
-        return Made(history.frames, history.video_start, history.frame_rate, audio.float(), origin)
+        return Made(history.frames, history.video_start, history.frame_rate, audio.float(), origin, history.scene)

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ltx_live.chunk import WeightedPrompts
+from ltx_live.chunk import ChannelStatistics, Scene, WeightedPrompts
 from ltx_live.model.av import AV
 
 MAX_GAIN_STEP_DB = 1.5
@@ -37,31 +37,10 @@ def loudness_db(sound: np.ndarray) -> float:
     return float(10 * np.log10(np.square(sound, dtype=np.float64).mean() + 1e-12)) if sound.size else -120.0
 
 
-@dataclass(frozen=True)
-class Statistics:
-    """Mean and standard deviation of each channel of some tokens, both (B, 1, C)."""
-
-    mean: Tensor
-    deviation: Tensor
-
-    @classmethod
-    def of(cls, tokens: Tensor) -> Statistics:
-        """Over tokens (B, T, C)."""
-        deviation, mean = torch.std_mean(tokens, dim=1, correction=0, keepdim=True)  # (B, 1, C)
-        return cls(mean, deviation.clamp(min=_SMALLEST_DEVIATION))
-
-
-@dataclass(frozen=True)
-class Scene:
-    """What a scene was when it began: its prompts, the settled end of its first chunk, and how loud that was.
-
-    `gain_db` is the gain that the newest chunk's sound ends with.
-    """
-
-    prompts: WeightedPrompts
-    statistics: AV[Statistics]
-    loudness_db: float
-    gain_db: float = 0.0
+def statistics(tokens: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of each channel of tokens (1, T, C), both (C,)."""
+    deviation, mean = torch.std_mean(tokens[0], dim=0, correction=0)  # (C,)
+    return mean, deviation.clamp(min=_SMALLEST_DEVIATION)
 
 
 @dataclass(frozen=True)
@@ -86,15 +65,15 @@ class Drift:
         return params.continuity * (1 - params.refresh * changed) * (1 - params.prefix_noise)
 
     def anchored(self, tokens: AV[Tensor], num_given: AV[int]) -> AV[Tensor]:
-        """Tokens (B, T, C) whose statistics are pulled to the scene's, more and more from the seam to the end.
+        """Tokens (1, T, C) whose statistics are pulled to the scene's, more and more from the seam to the end.
 
         Per-channel statistics as in Huang and Belongie, "Arbitrary style transfer with AdaIN", 2017.
         """
         share = self.params.drift_anchor
         if self.scene is None or not share:
             return tokens
-        new = self._new_latents(tokens, num_given)
-        pulled = (_pulled(latents, wanted, share) for latents, wanted in zip(new, self.scene.statistics, strict=True))
+        new, scene = self._new_latents(tokens, num_given), AV(self.scene.video, self.scene.audio)
+        pulled = (_pulled(latents, wanted, share) for latents, wanted in zip(new, scene, strict=True))
         parts = zip(tokens, num_given, pulled, strict=True)
         return AV(*(torch.cat((x[:, :num], latents.flatten(1, 2)), dim=1) for x, num, latents in parts))
 
@@ -108,7 +87,7 @@ class Drift:
         loudness = loudness_db(sound[num_overlap:])
         scene = self.scene
         if scene is None:
-            scene = Scene(self.prompts, AV(*map(_settled, self._new_latents(tokens, num_given))), loudness)
+            scene = Scene(self.prompts, *map(_settled, self._new_latents(tokens, num_given)), loudness)
         old = 0.0 if self.before is None else self.before.gain_db
         audible = min(loudness, scene.loudness_db) > SILENCE_DB
         wanted = self.params.loudness_match * (scene.loudness_db - loudness) if audible else 0.0
@@ -117,21 +96,22 @@ class Drift:
         return _with_gain(sound, old, gain, num_overlap), replace(scene, gain_db=gain)
 
     def _new_latents(self, tokens: AV[Tensor], num_given: AV[int]) -> AV[Tensor]:
-        """What of the tokens is not given, latent by latent: (B, L, n, C)."""
+        """What of the tokens is not given, latent by latent: (1, L, n, C)."""
         sizes = self.tokens_per_frame, 1
         return AV(*(x[:, num:].unflatten(1, (-1, n)) for x, num, n in zip(tokens, num_given, sizes, strict=True)))
 
 
-def _settled(latents: Tensor) -> Statistics:
-    """Statistics of the later half of new latents (B, L, n, C): what was before may still be fading away."""
-    return Statistics.of(latents[:, latents.shape[1] // 2 :].flatten(1, 2))
+def _settled(latents: Tensor) -> ChannelStatistics:
+    """Statistics of the later half of new latents (1, L, n, C): what was before may still be fading away."""
+    settled = statistics(latents[:, latents.shape[1] // 2 :].flatten(1, 2))
+    return ChannelStatistics(*(tuple(each.tolist()) for each in settled))
 
 
-def _pulled(latents: Tensor, wanted: Statistics, share: float) -> Tensor:
-    """New latents (B, L, n, C) with the wanted statistics by a share that grows latent by latent up to `share`."""
+def _pulled(latents: Tensor, wanted: ChannelStatistics, share: float) -> Tensor:
+    """New latents (1, L, n, C) with the wanted statistics by a share that grows latent by latent up to `share`."""
     tokens = latents.flatten(1, 2)
-    there = Statistics.of(tokens)
-    moved = (tokens - there.mean) / there.deviation * wanted.deviation + wanted.mean  # (B, L * n, C)
+    mean, deviation = statistics(tokens)
+    moved = (tokens - mean) / deviation * tokens.new_tensor(wanted.deviation) + tokens.new_tensor(wanted.mean)
     num_latents = latents.shape[1]
     weight = torch.arange(1, num_latents + 1, device=latents.device)[:, None, None] * (share / num_latents)
     return torch.lerp(latents, moved.view_as(latents), weight)

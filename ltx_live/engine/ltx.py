@@ -137,6 +137,8 @@ class LtxEngine:
             epoch=latching.epoch,
             latched=tuple(latching.latched),
             timings_s=stopwatch.laps_s,
+            scene=scene,
+            reencoded=plan.reencoded,
         )
 
     def _denoise(

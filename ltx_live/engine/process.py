@@ -109,8 +109,8 @@ class EngineProcess:
     def request(self, request: ChunkRequest) -> None:
         """Ask for a chunk. `request.history` must be a chunk that was not released yet.
 
-        Ends in exactly one Chunk, Cancelled, Failed or Died with its index. `timings_s["wait"]` of the Chunk is how long
-        the request waited here for a prompt being encoded. Raises EngineError unless `can_request`.
+        Ends in exactly one Chunk, Cancelled, Failed or Died with its index; `timings_s["wait"]` of the Chunk is how
+        long a prompt being encoded kept it waiting. Raises EngineError unless `can_request`.
         """
         if not self.can_request or request.index in self._slot_of:
             raise EngineError(

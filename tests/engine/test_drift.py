@@ -1,13 +1,17 @@
 """What keeps a scene from wandering: statistics, hold and loudness, by their own arithmetic and in the engine."""
 
+import pickle
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from ltx_live.chunk import Chunk, ChunkRequest
-from ltx_live.engine.drift import MAX_GAIN_DB, MAX_GAIN_STEP_DB, Drift, Scene, Statistics, change, loudness_db
+from ltx_live.chunk import ChannelStatistics, Chunk, ChunkRequest, Scene
+from ltx_live.engine.drift import MAX_GAIN_DB, MAX_GAIN_STEP_DB, Drift, change, loudness_db
+from ltx_live.engine.ltx import load
+from ltx_live.engine.settings import LtxSettings
+from ltx_live.engine.worker import strip
 from ltx_live.model.av import AV
 from ltx_live.params import GenerationParams
 
@@ -24,7 +28,8 @@ def tokens(shift: float = 0.0, scale: float = 1.0, seed: int = 0) -> AV:
 
 
 def scene(of: AV, loudness: float = -20.0, gain: float = 0.0) -> Scene:
-    return Scene(RED, AV(*map(Statistics.of, of)), loudness, gain)
+    statistics = (ChannelStatistics(x[0].mean(0).tolist(), x[0].std(0, correction=0).tolist()) for x in of)
+    return Scene(RED, *statistics, loudness, gain)
 
 
 def drift(params, prompts=RED, before: Scene | None = None, tokens_per_frame: int = 25) -> Drift:
@@ -87,7 +92,7 @@ def test_nothing_is_pulled_at_0_nor_in_a_new_scene():
         heard, begun = chunk.settle(wandered, AV(25, 10), sound, OVERLAP)
         assert heard is sound and begun.prompts == BLUE and begun.gain_db == 0
         assert begun.loudness_db == pytest.approx(loudness_db(sound[OVERLAP:]))
-        assert torch.allclose(begun.statistics.video.mean, wandered.video[:, 50:].mean(1, keepdim=True))
+        assert begun.video.mean == pytest.approx(wandered.video[0, 50:].mean(0).tolist())
 
 
 def test_a_scene_goes_on_with_what_it_began_with():
@@ -166,3 +171,23 @@ def test_the_scene_is_that_of_the_chunk_that_is_continued(tiny_engine):
     request = ChunkRequest(1, generation, 1, first.end, 17, (0, 17))
     *_, cut = tiny_engine.generate(request)
     assert same(cut, chain(tiny_engine, 2, **params)[1]) == (True, True)
+
+
+def test_a_new_engine_goes_on_in_the_scene_that_the_show_holds(tiny_engine, tiny_folder):
+    params = {"drift_anchor": 0.5, "refresh": 0.5}
+    _, last = chain(tiny_engine, 2, **params)
+    assert pickle.loads(pickle.dumps(strip(last))).scene == last.scene  # as it passes between the processes
+    generation = replace(PARAMS, num_steps=2, schedule="linear", prompt="red", **params)
+    request = ChunkRequest(2, generation, 2, last.end, 17, (1, 17), last)
+    *_, kept = tiny_engine.generate(request)
+
+    def restarted(scene: Scene | None) -> Chunk:
+        engine = load(lambda text: None, LtxSettings(tiny_folder, 64, 32, device="cpu"))
+        *_, chunk = engine.generate(replace(request, history=replace(last, scene=scene)))
+        return chunk
+
+    known, unknown = restarted(last.scene), restarted(None)
+    assert known.scene == kept.scene == last.scene != unknown.scene
+    assert same(known, unknown) == (False, False)
+    assert (last.reencoded, kept.reencoded, known.reencoded) == (False, False, True)
+    assert restarted(replace(last.scene, gain_db=4.0)).scene.gain_db == 4.0 - MAX_GAIN_STEP_DB
