@@ -74,7 +74,7 @@ class LtxEngine:
         self.networks = networks
         self.watch: Callable[[Step], None] = lambda step: None
         self._adapters = adapters
-        self._prompts = Prompts(networks, on_host=networks.stream is not None)
+        self._prompts = Prompts(networks)
         self._past = Past(networks.audio_vae, mel_config(setup.files.audio_vae))
 
     def encode(self, prompts: tuple[str, ...]) -> None:

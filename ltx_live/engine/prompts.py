@@ -14,75 +14,64 @@ from ltx_live.model.transformer import TextCache, Transformer
 from ltx_live.weights.loading import Networks
 
 NUM_CONTEXTS = 96
-"""The whole prompt bank and as many others; one of the full model takes 12.6 MB, its features 12 kB a token."""
-
-NUM_MIXTURES = 4
-"""Contexts of weighted prompts that are kept on the device: what weights come back to is cheap to mix anew."""
+"""The bank and as many others; one of the full model takes 12.6 MB of host memory, its features 12 kB a token."""
 
 TEXT_CACHE_BYTES = 256_000_000
 MAX_TEXT_ENTRIES = 512
-"""16 a prompt: both modalities at 8 steps."""
+ENTRIES_PER_CONTEXT = 16
+"""Both modalities at 8 steps."""
 
 
 class Prompts:
-    """Prompt -> context of both modalities (1, text_length, D); the prompts used last are kept.
+    """Prompts -> context of both modalities (1, text_length, D). Those of the prompts used last are kept on the host.
 
-    `text_cache` keeps the transformer's keys and values of these contexts; None where they are too large to keep.
+    `text_cache` keeps the transformer's keys and values of what was played last, and the contexts that it goes by stay
+    on the device; None where keys and values are too large to keep, and only the last context stays there.
     """
 
-    def __init__(self, networks: Networks, on_host: bool = False):
-        """With `on_host` the contexts are kept in host memory, only the last one on the device."""
+    def __init__(self, networks: Networks):
         self._networks = networks
-        self._on_host = on_host
         self._features: OrderedDict[str, AV[Tensor]] = OrderedDict()  # what connectors take, in host memory
-        self._contexts: OrderedDict[str, AV[Tensor]] = OrderedDict()
-        self._current: tuple[str, AV[Tensor]] | None = None
-        self._mixtures: OrderedDict[tuple[WeightedPrompts, str], AV[Tensor]] = OrderedDict()
+        self._contexts: OrderedDict[str, AV[Tensor]] = OrderedDict()  # in host memory
+        self._played: OrderedDict[tuple[WeightedPrompts, str], AV[Tensor]] = OrderedDict()  # on the device
         num_entries = min(MAX_TEXT_ENTRIES, TEXT_CACHE_BYTES // entry_bytes(networks.transformer))
-        self.text_cache = TextCache(num_entries) if num_entries >= 16 else None
+        self.num_played = max(1, num_entries // ENTRIES_PER_CONTEXT)
+        self.text_cache = TextCache(num_entries) if num_entries >= ENTRIES_PER_CONTEXT else None
 
     @torch.inference_mode()
     def context(self, prompt: str) -> AV[Tensor]:
-        """The context of a prompt; the same object as long as it is kept, which `text_cache` goes by."""
+        """The context of a prompt, in host memory; what costs time is done once as long as it is kept."""
         if prompt not in self._features:
             self._features[prompt] = self._encode(prompt)
         if prompt not in self._contexts:
-            made = self._connect(self._features[prompt])
-            self._current = prompt, made
-            self._contexts[prompt] = AV(*(x.cpu() for x in made)) if self._on_host else made
+            self._contexts[prompt] = AV(*(x.cpu() for x in self._connect(self._features[prompt])))
         for kept in (self._features, self._contexts):
             kept.move_to_end(prompt)
             if len(kept) > NUM_CONTEXTS:
                 kept.popitem(last=False)
-        if not self._on_host:
-            return self._contexts[prompt]
-        if self._current is None or self._current[0] != prompt:
-            device = self._networks.transformer.patchify_proj.weight.device
-            self._current = prompt, AV(*(x.to(device) for x in self._contexts[prompt]))
-        return self._current[1]
+        return self._contexts[prompt]
 
     @torch.inference_mode()
     def mixture(self, prompts: WeightedPrompts, interpolation: str) -> AV[Tensor]:
-        """The context of weighted prompts, `linear` or `spherical`; of a single one its own context.
+        """The context of weighted prompts on the device, `linear` or `spherical`; of a single one its own.
 
-        Mixed one after the other, each by its share of the weight so far. The same object as long as it is kept.
+        Mixed one after the other, each by its share of the weight so far. The same tensors as long as it is kept, which
+        `text_cache` goes by.
         """
-        if len(prompts) == 1:
-            return self.context(prompts[0][0])
-        key = prompts, interpolation
-        if key not in self._mixtures:
+        key = prompts, interpolation if len(prompts) > 1 else ""
+        if key not in self._played:
             between = INTERPOLATIONS[interpolation]
             (first, total), *others = prompts
-            mixed = self.context(first)
+            mixed = self._on_device(self.context(first))
             for text, weight in others:
                 total += weight
-                pairs = zip(mixed, self.context(text), strict=True)
+                pairs = zip(mixed, self._on_device(self.context(text)), strict=True)
                 mixed = AV(*(between(old, new, weight / total) for old, new in pairs))
-            self._mixtures[key] = mixed
-        self._mixtures.move_to_end(key)
-        while len(self._mixtures) > (1 if self._on_host else NUM_MIXTURES):
-            self._mixtures.popitem(last=False)
-        return self._mixtures[key]
+            self._played[key] = mixed
+        self._played.move_to_end(key)
+        while len(self._played) > self.num_played:
+            self._played.popitem(last=False)
+        return self._played[key]
 
     def forget(self, contexts: bool) -> None:
         """Weights have changed: drop what was computed with them, with `contexts` (the connectors') the contexts too.
@@ -93,8 +82,7 @@ class Prompts:
             self.text_cache.clear()
         if contexts:
             self._contexts.clear()
-            self._mixtures.clear()
-            self._current = None
+            self._played.clear()
 
     def _encode(self, prompt: str) -> AV[Tensor]:
         """Features of the prompt's own tokens (1, S, D), in host memory."""
@@ -103,8 +91,11 @@ class Prompts:
         return AV(*(x.cpu() for x in networks.projection(hidden)))
 
     def _connect(self, features: AV[Tensor]) -> AV[Tensor]:
-        transformer = self._networks.transformer
-        return transformer.connect_text(AV(*(x.to(transformer.patchify_proj.weight.device) for x in features)))
+        return self._networks.transformer.connect_text(self._on_device(features))
+
+    def _on_device(self, host: AV[Tensor]) -> AV[Tensor]:
+        device = self._networks.transformer.patchify_proj.weight.device
+        return AV(*(x.to(device) for x in host))
 
 
 def linear(a: Tensor, b: Tensor, share: float) -> Tensor:

@@ -136,8 +136,8 @@ def join(first: Chunk, second: Chunk) -> Joined:
 def between(player: Player, proof: Proof, reference: Take, prompts: Sequence[Prompt]) -> None:
     """Play two prompts' contexts and their mean with one seed, by the plainest path; the first is `reference`."""
     networks = player.engine.networks
-    contexts = Prompts(networks, on_host=networks.stream is not None)
-    one, other = (contexts.context(prompt.text) for prompt in prompts)
+    contexts = Prompts(networks)
+    one, other = (contexts.mixture(request_for(player, prompt).played, "linear") for prompt in prompts)
     mean = AV(*(a.lerp(b, 0.5) for a, b in zip(one, other, strict=True)))
     request = request_for(player, prompts[0])
     takes = [player.plain_take(request, context) for context in (one, mean, other)]
@@ -166,11 +166,12 @@ def float8(player: Player, proof: Proof, reference: Take, prompt: Prompt) -> Non
     if not layers:
         proof.figures["float8"] = {"layers that round what they are given": 0}
         return
-    context = Prompts(networks, on_host=networks.stream is not None).context(prompt.text)
+    request = request_for(player, prompt)
+    context = Prompts(networks).mixture(request.played, "linear")
     try:
         for layer in layers:
             layer.matmul = False
-        exact = player.plain_take(request_for(player, prompt), context)
+        exact = player.plain_take(request, context)
     finally:
         for layer in layers:
             layer.matmul = True

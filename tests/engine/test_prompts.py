@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from ltx_live.engine.prompts import MAX_TEXT_ENTRIES, NUM_CONTEXTS, NUM_MIXTURES, Prompts, linear, spherical
+from ltx_live.engine.prompts import MAX_TEXT_ENTRIES, NUM_CONTEXTS, Prompts, linear, spherical
 from ltx_live.engine.settings import LtxSettings
 from ltx_live.engine.setup import prepare
+from ltx_live.model.av import AV
 from ltx_live.model.config import TransformerConfig
 from ltx_live.model.transformer import Transformer
 from ltx_live.weights.adapters import RuntimeAdapter
@@ -50,7 +51,8 @@ def test_keys_and_values_are_kept_only_where_they_are_small(prompts, networks):
     assert prompts.text_cache.max_entries == MAX_TEXT_ENTRIES
     with torch.device("meta"):
         large = Transformer(TransformerConfig()).to(torch.bfloat16)
-    assert Prompts(replace(networks, transformer=large)).text_cache is None
+    full = Prompts(replace(networks, transformer=large))
+    assert full.text_cache is None and full.num_played == 1
 
 
 def test_connectors_that_changed_are_run_anew_and_the_text_encoder_is_not(networks, monkeypatch):
@@ -81,7 +83,8 @@ def test_weighted_prompts_are_mixed(prompts, interpolation):
     for a, b, mix in zip(waves, tunnel, mixed, strict=True):
         assert mix.shape == a.shape and mix.dtype == a.dtype and mix.isfinite().all()
         assert torch.equal(mix, between(a, b, 0.75))
-    assert prompts.mixture((("blue waves", 1.0),), interpolation) is waves
+    alone = prompts.mixture((("blue waves", 1.0),), interpolation)
+    assert all(torch.equal(a, b) for a, b in zip(alone, waves, strict=True))
 
 
 def test_three_prompts_have_the_weights_they_were_given(prompts):
@@ -94,8 +97,8 @@ def test_three_prompts_have_the_weights_they_were_given(prompts):
 
 
 def test_the_same_mixture_is_the_same_object_and_costs_no_encoding(prompts, networks, monkeypatch):
-    mixtures = [(("blue waves", share), ("bells", 1 - share)) for share in (0.1, 0.2, 0.3, 0.4, 0.5)]
-    assert len(mixtures) == NUM_MIXTURES + 1
+    shares = torch.linspace(0.1, 0.5, prompts.num_played + 1).tolist()
+    mixtures = [(("blue waves", share), ("bells", 1 - share)) for share in shares]
     first = prompts.mixture(mixtures[0], "linear")
     monkeypatch.setattr(networks.encoder, "encode", None)  # to call it is an error from here on
     assert prompts.mixture(mixtures[0], "linear") is first
@@ -108,12 +111,27 @@ def test_the_same_mixture_is_the_same_object_and_costs_no_encoding(prompts, netw
     assert prompts.mixture(mixtures[0], "linear") is not again
 
 
-def test_contexts_in_host_memory_are_mixed_too(prompts, networks):
-    frugal = Prompts(networks, on_host=True)
-    mixture = (("blue waves", 0.5), ("bells", 0.5))
-    mixed = frugal.mixture(mixture, "spherical")
-    assert torch.equal(mixed.video, prompts.mixture(mixture, "spherical").video)
-    assert frugal.mixture(mixture, "spherical") is mixed
+def test_keys_and_values_are_found_again_where_contexts_come_from_host_memory(prompts, monkeypatch):
+    """As on a GPU: what goes to the device is another tensor every time."""
+    monkeypatch.setattr(prompts, "_on_device", lambda host: AV(*(x.clone() for x in host)))
+    played = [(("blue waves", 1.0),), (("bells", 1.0),), (("blue waves", 0.5), ("bells", 0.5))]
+
+    def entries() -> list[dict]:
+        return [prompts.text_cache.entry(prompts.mixture(each, "linear").video, (1.0,)) for each in played]
+
+    first, again = entries(), entries()
+    assert all(a is b for a, b in zip(first, again, strict=True)) and len({id(each) for each in first}) == 3
+    prompts.forget(contexts=True)
+    assert not any(a is b for a, b in zip(first, entries(), strict=True))
+
+
+def test_where_there_is_no_room_one_context_stays_on_the_device(prompts):
+    prompts.num_played = 1
+    kept, mixture = [], (("blue waves", 0.5), ("bells", 0.5))
+    for _ in range(2):
+        kept += [prompts.mixture(mixture, "spherical"), prompts.mixture((("bells", 1.0),), "spherical")]
+    assert kept[0] is not kept[2] and torch.equal(kept[0].video, kept[2].video)
+    assert prompts.mixture((("bells", 1.0),), "linear") is kept[3] and len(prompts._played) == 1
 
 
 def test_a_spherical_way_keeps_the_length_and_turns_evenly():
