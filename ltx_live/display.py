@@ -51,7 +51,7 @@ class Display:
 
     def seen(self, picture: Picture, now_s: float) -> None:
         """A picture is shown: what it was made with is applied."""
-        self._registry.mark_applied(picture.newest.epoch)
+        self._registry.mark_applied(picture.frame.epoch)
         self.latency.shown(picture.frame.epoch, now_s)
 
     def status(self, playing: Playing) -> Status:
@@ -62,7 +62,7 @@ class Display:
         return Status(
             state=playing.state,
             detail=playing.detail,
-            prompt_applied="" if picture is None else self._prompts.get(picture.newest.chunk, ""),
+            prompt_applied="" if picture is None else self._prompts.get(picture.frame.chunk, ""),
             prompt_pending=registry.values["prompt"] if "prompt" in names else "",
             pending=", ".join(names),
             landing_s=statistics.landing_s,

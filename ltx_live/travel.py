@@ -141,9 +141,8 @@ class Texts:
             case Chunk() if self._request is not None and self._request.index == message.index:
                 self._measure(message.timings_s)
                 self._know(text for text, _ in self._request.played)
-            case Failed(_, None):
-                for text in list(self._waiting)[:1]:  # one at a time, in their order
-                    del self._waiting[text]
+            case Failed(prompts=failed):
+                self.dropped(failed)
             case Died():
                 self._known.clear()
                 self._waiting.clear()

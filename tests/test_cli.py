@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from ltx_live import __version__, cli, options, params
+from ltx_live import __version__, cli, listing, options, params
 from ltx_live.config import Config
 
 
@@ -165,7 +165,7 @@ def test_a_display_that_is_not_there_is_named(monkeypatch):
 
 def test_params_as_json_hold_the_table():
     rows = json.loads(ltx_live("params", "--json").stdout)
-    assert [row["name"] for row in rows] == [row.name for row in params.PARAMETERS]
+    assert [row["name"] for row in rows] == [row.name for row in listing.ROWS]
     by_name = {row["name"]: row for row in rows}
     assert by_name["num_frames"] == {
         "address": "/ltx/num_frames",

@@ -182,7 +182,7 @@ def test_texts_are_encoded_ahead_once_and_one_that_is_in_the_way_counts():
     assert known.new(["c", "d"]) == ("d",)
     assert known.time_s((("a", 1.0),)) == pytest.approx(0.3)  # the engine may be at one just now
     known.handle(Encoded(("b",)))
-    known.handle(Failed("out of memory"))  # "c", which may be asked for again
+    known.handle(Failed("out of memory", prompts=("c",)))  # "c", which may be asked for again
     known.handle(Encoded(("d",)))
     assert known.time_s((("a", 0.5), ("d", 0.5))) == 0.0
     assert known.new(["b", "c", "d"]) == ("c",)

@@ -208,8 +208,9 @@ class SimulatedEngine:
     def send_step_values(self, values: StepValues) -> None:
         self._values = values
 
-    def encode(self, prompts: tuple[str, ...]) -> None:
+    def encode(self, prompts: tuple[str, ...]) -> tuple[str, ...]:
         self._engine.encode(prompts)
+        return ()
 
     def release(self, index: int) -> None:
         """Nothing to do: the arrays are the chunk's own."""
