@@ -164,7 +164,8 @@ def _trigger(name: str, tier: Tier, doc: str, **more: Any):
     return Parameter(name, "trigger", None, tier, doc, **more)
 
 
-FLOW, MODES, CONTROL = "0.3", "0.4", "0.5"
+MODES = "0.4"
+"""The version that brings the rows marked with it."""
 
 PARAMETERS: tuple[Parameter, ...] = (
     # Generation, with the specification's names, defaults and ranges.
