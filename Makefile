@@ -29,6 +29,9 @@ fix: $(INSTALLED)
 bench: $(INSTALLED)
 	$(BIN)/ltx-live bench pocket
 	$(BIN)/ltx-live bench loop --model pocket
+	$(BIN)/ltx-live bench seams --model pocket
+	$(BIN)/ltx-live bench latency --model pocket
+	$(BIN)/ltx-live bench sync
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@bash tools/environment.sh

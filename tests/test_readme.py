@@ -48,7 +48,8 @@ def test_every_parameter_and_file_it_names_exists():
 def test_recipes_have_at_most_eight_lines():
     section = README.split("## Recipes\n")[1].split("\n## ")[0]
     titles = [recipe.strip().splitlines()[0] for recipe in re.split(r"\n(?=\*\*)", section) if recipe.strip()]
-    for word, title in zip(("nanoKONTROL2", "TouchDesigner", "second screen"), titles, strict=True):
+    words = "nanoKONTROL2", "TouchDesigner", "music", "prompt to another", "second screen"
+    for word, title in zip(words, titles, strict=True):
         assert word in title
     for recipe in re.split(r"\n(?=\*\*)", section):
         assert len([line for line in recipe.splitlines() if line.strip()]) <= 9, recipe  # its title and eight lines
