@@ -35,8 +35,14 @@ def landing_rules(values: Mapping[str, Any]) -> dict[str, str]:
 
 
 def waiting(made: Any, params: Any, rules: Mapping[str, str], restarts: bool) -> dict[str, str]:
-    """The rules of those fields that differ in a way that is heard, RESTART among them; empty without a gesture."""
+    """The rules of those fields that differ in a way that is heard, RESTART among them; empty without a gesture.
+
+    The text of a prompt whose weight was 0 is not heard: it comes with any chunk, that of its weight at the latest.
+    """
     silent = PROMPT_FIELDS if target(made) == target(params) else ()
+    texts = zip(made.prompts_weight, made.prompts_text, params.prompts_text, strict=True)
+    if all(weight <= 0 or old == new for weight, old, new in texts):
+        silent = *silent, "prompts_text"
     differing = {
         field: rule
         for field, rule in rules.items()

@@ -43,5 +43,8 @@ def test_only_what_is_heard_is_waiting():
     assert waiting(old, replace(old, prompt="b"), now, False) == {"prompt": "now"}
     covered = replace(old, prompts_text=("x",) * 8, prompts_weight=(1.0,) + (0.0,) * 7)
     assert waiting(covered, replace(covered, prompt="b"), now, False) == {}
+    faded_in = replace(old, prompts_text=("x",) * 8, prompts_weight=(0.5,) * 8)
+    assert waiting(old, faded_in, now, False) == {"prompts_weight": "now"}, "its text was not heard before"
+    assert set(waiting(faded_in, replace(faded_in, prompts_text=("y",) * 8), now, False)) == {"prompts_text"}
     assert waiting(old, old, now, True) == {RESTART: "now"}
     assert with_fields(old, replace(old, prompt="b", seed=3), {"prompt", RESTART}) == replace(old, prompt="b")

@@ -27,7 +27,7 @@ from ltx_live.config import Config, initial_values
 from ltx_live.control.event import Event, Origin
 from ltx_live.control.mapping import Mapper
 from ltx_live.control.registry import Registry
-from ltx_live.engine.process import Cancelled, Message, Ready
+from ltx_live.engine.process import Cancelled, Encoded, Message, Ready
 from ltx_live.engine.slots import SlotLayout
 from ltx_live.engine.worker import GOMP_SPINCOUNT
 from ltx_live.engines import engine_spec
@@ -210,6 +210,7 @@ class SimulatedEngine:
 
     def encode(self, prompts: tuple[str, ...]) -> tuple[str, ...]:
         self._engine.encode(prompts)
+        self._messages.append(Encoded(prompts))
         return ()
 
     def release(self, index: int) -> None:
