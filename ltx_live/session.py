@@ -104,6 +104,7 @@ class Session:
         self._last_made: ChunkRequest | None = None
         self._answered_at = 0  # where the last gesture that was answered is heard first
         self._is_starving = False
+        self._has_waited_for_text = False  # for a chunk, which is enough where the engine is never idle
         self._played: WeightedPrompts = ()
 
     @property
@@ -173,8 +174,10 @@ class Session:
         if landing is not None and landing.on_grid:
             is_last_chance = moment.after(self._fill_s(moment) + SLACK_S) >= landing.ask_at
             return self._play_on(moment, waits.keys(), landing.gridded, is_last_chance)
-        later = waits.keys() if moment.is_encoding(moment.params) else frozenset()
-        return self._play_on(moment, waits.keys(), later)
+        waits_for_text = moment.is_encoding(moment.params) and not self._has_waited_for_text
+        action = self._play_on(moment, waits.keys(), waits.keys() if waits_for_text else frozenset())
+        self._has_waited_for_text = self._has_waited_for_text or (waits_for_text and action is not None)
+        return action
 
     def step_values(self, moment: Moment) -> StepValues | None:
         """What the chunk under way shall take up while its noise is high; None when it has been told already.
@@ -206,6 +209,7 @@ class Session:
         self.notice = self._failures.refusal
         if running.is_answer:
             self._answered_at = request.start
+            self._has_waited_for_text = False
         self.statistics.add(chunk, took_s, running.dropped_s)
         self.statistics.chunk_time_s = self._time_s(request)
         self.statistics.num_prompts += request.played != self._played

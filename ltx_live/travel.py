@@ -117,10 +117,8 @@ class Texts:
         self._is_warm = False
 
     def new(self, wanted: Iterable[str]) -> tuple[str, ...]:
-        """Those of the texts that the engine is to encode ahead; they count as asked for."""
-        ahead = dict.fromkeys(
-            text for text in wanted if text.strip() and text not in self._known and text not in self._waiting
-        )
+        """Those of the texts that the engine is to encode ahead, also those that wait: they come first then."""
+        ahead = dict.fromkeys(text for text in wanted if text.strip() and text not in self._known)
         self._waiting.update(ahead)
         return tuple(ahead)
 

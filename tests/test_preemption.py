@@ -276,6 +276,15 @@ def test_a_new_text_that_takes_long_to_encode_does_not_starve_the_show(rule, enc
     assert show.session.statistics.chunk_time_s == pytest.approx(pocket_s(57), abs=0.05), "T is that of a chunk alone"
 
 
+def test_a_new_text_is_played_where_the_engine_is_never_idle():
+    show = Show(lambda num_frames: num_frames / 20, encode_s=0.5)
+    show.quantise("chunk")
+    show.play(10)
+    gesture = show.gesture()
+    show.play(20)
+    assert show.heard[gesture] < 12 and show.asked[-1].params.prompt == str(gesture)
+
+
 def test_a_stream_that_lands_with_chunks_does_not_starve_the_show():
     show = Show()
     show.quantise("chunk")

@@ -179,10 +179,11 @@ def test_texts_are_encoded_ahead_once_and_one_that_is_in_the_way_counts():
     known = Texts()
     ask(known, 0, "a", text_s=0.3)
     assert known.new(["a", "b", "", "b", "c"]) == ("b", "c")
-    assert known.new(["c", "d"]) == ("d",)
+    assert known.new(["c", "d"]) == ("c", "d"), "one that waits comes first now"
     assert known.time_s((("a", 1.0),)) == pytest.approx(0.3)  # the engine may be at one just now
     known.handle(Encoded(("b",)))
-    known.handle(Failed("out of memory", prompts=("c",)))  # "c", which may be asked for again
+    assert known.are_waiting((("b", 0.5), ("c", 0.5))) and not known.are_waiting((("b", 1.0),))
+    known.handle(Failed("out of memory", prompts=("c",)))  # which may be asked for again
     known.handle(Encoded(("d",)))
     assert known.time_s((("a", 0.5), ("d", 0.5))) == 0.0
     assert known.new(["b", "c", "d"]) == ("c",)
