@@ -23,6 +23,9 @@ PREFIX_FRAMES = 9
 LATCH_SIGMA = 0.9
 """A step that starts with less noise than this takes no new values: what there is of the picture is settled."""
 
+DRIVING_CONTEXT_S = 1.25
+"""Driving sound before a chunk's start, which its first latents hear: a second of them, and the reach of a latent."""
+
 WeightedPrompts = tuple[tuple[str, float], ...]
 """Texts with weights that sum to 1."""
 
@@ -105,6 +108,40 @@ class Chunk:
 
 
 @dataclass(frozen=True, slots=True)
+class Inputs:
+    """What a chunk is given beside its prompts; None where it is not given.
+
+    image (H, W, 3) uint8 of the chunk's size: its first frame, no picture of the past is then continued. guide
+    (F, h, w, 3) uint8: a reference frame for each of its frames, overlap included, smaller by a whole factor. driving
+    (S, 2) float32 at 48 kHz from media position `driving_start` on: what is heard; it begins DRIVING_CONTEXT_S before
+    the chunk's start. speaker (S, 2) float32 at 48 kHz: whose voice is to be heard.
+    """
+
+    image: np.ndarray | None = None
+    guide: np.ndarray | None = None
+    driving: np.ndarray | None = None
+    driving_start: int = 0
+    speaker: np.ndarray | None = None
+
+    @property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Those that are given, by name."""
+        named = {"image": self.image, "guide": self.guide, "driving": self.driving, "speaker": self.speaker}
+        return {name: array for name, array in named.items() if array is not None}
+
+    def driving_sound(self, start: int, end: int) -> np.ndarray:
+        """The driving sound between two media positions, (end - start, 2) float32; silence where there is none."""
+        wanted = np.zeros((end - start, 2), np.float32)
+        first, last = max(start, self.driving_start), min(end, self.driving_start + len(self.driving))
+        if first < last:
+            wanted[first - start : last - start] = self.driving[first - self.driving_start : last - self.driving_start]
+        return wanted
+
+
+NO_INPUTS = Inputs()
+
+
+@dataclass(frozen=True, slots=True)
 class ChunkRequest:
     """What the session asks for.
 
@@ -113,6 +150,7 @@ class ChunkRequest:
     take. `history` is the chunk that `continue_from` names, as the show holds it, for an engine that has it no
     longer. `num_frames` (8K + 1, overlap included) may be shorter than the parameter so that the chunk is in time.
     `prompts` is what is played, whatever `params` say of prompts and weights; empty = `params.prompt` alone.
+    `inputs` are its arrays, prepared.
     """
 
     index: int
@@ -124,6 +162,7 @@ class ChunkRequest:
     history: Chunk | None = None
     epoch: int = 0
     prompts: WeightedPrompts = ()
+    inputs: Inputs = NO_INPUTS
 
     @property
     def played(self) -> WeightedPrompts:

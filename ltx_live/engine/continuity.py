@@ -10,18 +10,18 @@ from collections import OrderedDict
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from ltx_live.chunk import SAMPLE_RATE_HZ, Chunk, ChunkRequest, Scene, frames_to_samples, num_prefix_frames
-from ltx_live.model.audio_vae import AudioVAE
+from ltx_live.engine.encoders import (
+    ANALYSIS_REACH_SAMPLES,
+    LATENT_SAMPLES,
+    MISSING_SAMPLES,
+    Encoders,
+    latents_to_samples,
+)
 from ltx_live.model.av import AV
-from ltx_live.model.latents import AUDIO_LATENTS_PER_SECOND, MAX_AUDIO_PREFIX, ChunkWindow, patchify_audio
-from ltx_live.model.mel import MelConfig, decimate, log_mel
-
-LATENT_SAMPLES = SAMPLE_RATE_HZ // AUDIO_LATENTS_PER_SECOND
-MISSING_SAMPLES = LATENT_SAMPLES * 3 // 4
-"""The first audio latent lasts 10 ms instead of 40: n latents end after n * LATENT_SAMPLES - MISSING_SAMPLES."""
+from ltx_live.model.latents import MAX_AUDIO_PREFIX, ChunkWindow
 
 OVERLAP_SAMPLES = SAMPLE_RATE_HZ // 10
 """Sound before the seam that a continued chunk delivers again, for the cross-fade."""
@@ -31,14 +31,6 @@ LEFT_CONTEXT_SAMPLES = SAMPLE_RATE_HZ * 4 // 10
 
 NUM_KEPT = 8
 """Chunks that can be continued without their history."""
-
-ANALYSIS_REACH_SAMPLES = 1056
-"""22 ms: how far the analysis of an audio latent looks beyond its end (mel windows of 64 ms, centred)."""
-
-
-def latents_to_samples(num_latents: int) -> int:
-    """Where audio latent `num_latents` starts and those before it end, in samples from the first one's start."""
-    return max(0, num_latents * LATENT_SAMPLES - MISSING_SAMPLES)
 
 
 @dataclass(frozen=True)
@@ -133,9 +125,13 @@ def new_take(request: ChunkRequest) -> Plan:
 
 
 def continued(request: ChunkRequest, made: Made) -> Plan:
-    """A chunk that goes on from `made` at the cut that `request.continue_from` names."""
+    """A chunk that goes on from `made` at the cut that `request.continue_from` names.
+
+    An image takes the place of the pictures, and begins a scene; the sound flows on.
+    """
     frame = request.continue_from[1]
-    num_prefix = num_prefix_frames(request.num_frames, frame)
+    leads = request.inputs.image is not None and request.params.i2v_strength > 0
+    num_prefix = 0 if leads else num_prefix_frames(request.num_frames, frame)
     cut = made.cut(frame)
     whole = made.whole_latents(cut)
     num_audio = min(whole, MAX_AUDIO_PREFIX)
@@ -147,16 +143,17 @@ def continued(request: ChunkRequest, made: Made) -> Plan:
         num_audio_prefix=num_audio,
         carry_s=carry / SAMPLE_RATE_HZ,
     )
-    frames, audio = made.frames[frame - num_prefix : frame], made.audio[:, whole - num_audio : whole]
-    return Plan(window, request.start, frames, audio, made.scene)
+    audio = made.audio[:, whole - num_audio : whole]
+    if leads:
+        return Plan(window, request.start, None, audio)
+    return Plan(window, request.start, made.frames[frame - num_prefix : frame], audio, made.scene)
 
 
 class Past:
     """The last chunks that were made, and the way back into one that only the show still holds."""
 
-    def __init__(self, audio_vae: AudioVAE, mel: MelConfig):
-        self._audio_vae = audio_vae
-        self._mel = mel
+    def __init__(self, encoders: Encoders):
+        self._encoders = encoders
         self._made: OrderedDict[int, Made] = OrderedDict()
 
     def remember(self, index: int, made: Made) -> None:
@@ -180,20 +177,14 @@ class Past:
     def _encoded(self, history: Chunk, frame: int) -> Made:
         """A chunk that is not kept, in its scene, with the sound before the cut encoded again.
 
-        As in training one more latent is made in front and dropped, because the latent that opens a clip is short;
-        the last one ends so early that its analysis does not look beyond the cut.
+        The last latent ends so early that its analysis does not look beyond the cut.
         """
         cut = history.video_start + frames_to_samples(frame, history.frame_rate)
         end = cut - ANALYSIS_REACH_SAMPLES
         available = end - history.audio_start - LATENT_SAMPLES
         num_latents = min(max(available + MISSING_SAMPLES, 0) // LATENT_SAMPLES, MAX_AUDIO_PREFIX)
         origin = end - latents_to_samples(num_latents)
-        statistics = self._audio_vae.per_channel_statistics.get_buffer("mean-of-means")
-        audio = statistics.new_zeros(1, 0, len(statistics))  # (1, T, C)
-        if num_latents:
-            first = origin - LATENT_SAMPLES - history.audio_start
-            sound = torch.from_numpy(history.audio[first : cut - history.audio_start].T.copy())[None]  # (1, 2, S)
-            mel = log_mel(decimate(sound.to(statistics.device), SAMPLE_RATE_HZ // self._mel.sample_rate_hz), self._mel)
-            mel = mel[:, :, : 4 * num_latents + 1].to(statistics.dtype)
-            audio = patchify_audio(self._audio_vae.encode(mel))[:, 1:]
-        return Made(history.frames, history.video_start, history.frame_rate, audio.float(), origin, history.scene)
+        first = max(0, origin - LATENT_SAMPLES - history.audio_start)
+        sound = history.audio[first : cut - history.audio_start]
+        audio = self._encoders.sound(sound, num_latents, opens_clip=False)
+        return Made(history.frames, history.video_start, history.frame_rate, audio, origin, history.scene)

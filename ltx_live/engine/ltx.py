@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,22 +15,24 @@ from ltx_live.chunk import LATCH_SIGMA, Chunk, ChunkRequest, EngineInfo, Progres
 from ltx_live.engine.continuity import Made, Past, Plan
 from ltx_live.engine.device import cap, memory_guard
 from ltx_live.engine.drift import Drift
+from ltx_live.engine.encoders import Encoders
+from ltx_live.engine.inputs import conditioned
 from ltx_live.engine.prompts import Prompts
 from ltx_live.engine.settings import LtxSettings
 from ltx_live.engine.setup import Setup, prepare
 from ltx_live.errors import EngineError
 from ltx_live.model.av import AV
 from ltx_live.model.conditioning import LatentState, Prefix
+from ltx_live.model.guidance import IdentityGuidance
 from ltx_live.model.latents import (
     VideoGeometry,
     audio_positions,
-    patchify_video,
     unpatchify_audio,
     unpatchify_video,
     video_positions,
 )
 from ltx_live.model.layers import FeedForward
-from ltx_live.model.sampler import Denoiser, States, Step, draw_noise, sample
+from ltx_live.model.sampler import Denoiser, States, Step, VelocityModel, draw_noise, sample
 from ltx_live.model.schedules import custom, schedule
 from ltx_live.weights.adapters import RuntimeAdapter
 from ltx_live.weights.checkpoint import mel_config
@@ -75,7 +78,8 @@ class LtxEngine:
         self.watch: Callable[[Step], None] = lambda step: None
         self._adapters = adapters
         self._prompts = Prompts(networks)
-        self._past = Past(networks.audio_vae, mel_config(setup.files.audio_vae))
+        self._encoders = Encoders(networks.video_vae, networks.audio_vae, mel_config(setup.files.audio_vae))
+        self._past = Past(self._encoders)
 
     def encode(self, prompts: tuple[str, ...]) -> None:
         """Encode prompts ahead of use, so that playing one later costs nothing."""
@@ -106,22 +110,26 @@ class LtxEngine:
         plan = self._past.plan(request)
         geometry = self._geometry(plan)
         drift = Drift(params, request.played, plan.scene, geometry.tokens_per_frame)
-        states = self._states(plan, drift.strength)
+        states = conditioned(self._states(plan, drift.strength), plan, request, self._encoders, self.info.width)
         noise = draw_noise(states, AV(2 * request.seed, 2 * request.seed + 1))
-        denoiser = Denoiser(self.networks.transformer, states, self._prompts.text_cache)
+        denoiser = self._denoiser(states, params.identity_guidance_scale)
         stopwatch.lap("encode")
         latching = Latching(request)
         states = yield from self._denoise(latching, sample(denoiser, states, noise, sigmas, context))
         stopwatch.lap("denoise")
         drift = replace(drift, prompts=latching.prompts)
         num_given = plan.num_given(geometry.tokens_per_frame)
+        is_driven = request.inputs.driving is not None
         tokens = drift.anchored(AV(states.video.target, states.audio.target), num_given)
+        if is_driven:
+            tokens = AV(tokens.video, states.audio.target)
         latents = unpatchify_video(tokens.video, geometry)
         vae = self.networks.video_vae
         frames = vae.decode_u8(latents.to(vae.decoder.conv_in.conv.weight.dtype))[0].cpu().numpy()  # (F, H, W, 3)
         stopwatch.lap("decode")
-        sound = plan.delivered(self._sound(plan, tokens.audio))
+        sound = self._sound(request, plan, tokens.audio)
         audio, scene = drift.settle(tokens, num_given, sound, plan.num_overlap_samples)
+        audio = sound if is_driven else audio
         stopwatch.lap("vocode")
         made = Made(frames, plan.video_start, params.frame_rate, tokens.audio, plan.origin, scene)
         self._past.remember(request.index, made)
@@ -180,23 +188,28 @@ class LtxEngine:
             LatentState.blank(where.to(self.info.device), num) for where, num in zip(positions, channels, strict=True)
         )
         if plan.frames is not None:
-            video = Prefix(self._encoded(plan), strength).apply(video)
+            video = Prefix(self._encoders.frames(plan.frames), strength).apply(video)
+        if plan.audio is not None:
             audio = Prefix(plan.audio, strength).apply(audio)
         return AV(video, audio)
 
-    def _encoded(self, plan: Plan) -> Tensor:
-        """Tokens (1, T, C) of the frames that are given."""
-        weight = self.networks.video_vae.encoder.conv_in.conv.weight
-        frames = torch.from_numpy(plan.frames).to(weight.device).movedim(-1, 0)[None]  # (1, 3, F, H, W)
-        pixels = frames.float().div(127.5).sub(1).to(weight.dtype)
-        return patchify_video(self.networks.video_vae.encode(pixels))
+    def _denoiser(self, states: States, guidance_scale: float) -> VelocityModel:
+        """The transformer for these states; with the sound of a speaker in them it makes two passes a step."""
+        transformer, audio = self.networks.transformer, states.audio
+        denoiser = Denoiser(transformer, states, self._prompts.text_cache)
+        if guidance_scale <= 0 or audio.num_target == audio.latent.shape[1]:
+            return denoiser
+        plain = Denoiser(transformer, AV(states.video, audio.without_references()), self._prompts.text_cache)
+        return IdentityGuidance(denoiser, plain, audio.num_target, guidance_scale)
 
-    def _sound(self, plan: Plan, tokens: Tensor) -> Tensor:
-        """Audio tokens (1, T, C) -> sound (1, 2, S) from the plan's first decoded latent on."""
+    def _sound(self, request: ChunkRequest, plan: Plan, tokens: Tensor) -> np.ndarray:
+        """What is heard of audio tokens (1, T, C), (S, 2) float32: the driving sound itself where there is one."""
+        if request.inputs.driving is not None:
+            return request.inputs.driving_sound(plan.audio_start, plan.end)
         vae, vocoder = self.networks.audio_vae, self.networks.vocoder
         latents = unpatchify_audio(tokens[:, plan.first_decoded_latent :], vae.latent_bands)
         weight = vae.decoder.conv_in.conv.weight
-        return vocoder(vae.decode(latents.to(weight.dtype)).float())
+        return plan.delivered(vocoder(vae.decode(latents.to(weight.dtype)).float()))
 
 
 class Latching:

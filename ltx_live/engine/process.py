@@ -297,12 +297,16 @@ class EngineProcess:
                 self._send(message)
 
     def _wire(self, running: _Running) -> worker.Request:
-        history = running.request.history
+        """The request without its arrays, which lie in slots: those of its inputs in its own, until it is made."""
+        request, history = running.request, running.request.history
+        arrays = request.inputs.arrays
+        stored = dict(zip(arrays, self._slots.store(running.slot, list(arrays.values())), strict=True))
+        request = replace(request, inputs=replace(request.inputs, **dict.fromkeys(arrays)))
         if history is None or history.index not in self._slot_of:
-            return worker.Request(replace(running.request, history=None), running.slot, None)
-        request = replace(running.request, history=worker.strip(history))
+            return worker.Request(replace(request, history=None), running.slot, None, inputs=stored)
+        request = replace(request, history=worker.strip(history))
         size = len(history.frames), len(history.audio)
-        return worker.Request(request, running.slot, self._slot_of[history.index], size)
+        return worker.Request(request, running.slot, self._slot_of[history.index], size, stored)
 
     def _send(self, message: object) -> None:
         try:

@@ -6,6 +6,7 @@ import gc
 import logging
 import math
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
@@ -13,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from ltx_live.chunk import SAMPLE_RATE_HZ
-from ltx_live.errors import DeviceError
+from ltx_live.errors import DeviceError, EngineError
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +56,15 @@ class SlotLayout:
         by_sound = math.floor((self.num_samples / SAMPLE_RATE_HZ - SOUND_CONTEXT_S) * frame_rate)
         fitting = min(num_frames, self.num_frames, by_sound)
         return max(9, (fitting - 1) // 8 * 8 + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredArray:
+    """Where an array lies in a slot: offset in bytes, shape, and dtype as numpy writes it."""
+
+    offset: int
+    shape: tuple[int, ...]
+    dtype: str
 
 
 def plan(width: int, height: int, count: int, free_bytes: int | None) -> SlotLayout:
@@ -143,6 +153,28 @@ class Slots:
     def audio(self, slot: int, num_samples: int) -> np.ndarray:
         """View of the first sound samples of a slot, (S, 2) float32."""
         return np.frombuffer(self._segments[slot].buf, np.float32, num_samples * 2).reshape(num_samples, 2)
+
+    def store(self, slot: int, arrays: Sequence[np.ndarray]) -> tuple[StoredArray, ...]:
+        """Copy arrays into a slot whose chunk is still to be made, one after the other; where they lie in it.
+
+        Raises EngineError when they do not fit.
+        """
+        stored, at = [], 0
+        for array in arrays:
+            stored.append(StoredArray(at, array.shape, array.dtype.str))
+            at += -(-array.nbytes // 8) * 8
+        if at > self.layout.num_bytes:
+            size_mb, room_mb = at // 1_000_000, self.layout.num_bytes // 1_000_000
+            raise EngineError(f"inputs of {size_mb} MB do not fit a slot of {room_mb} MB; ask for fewer frames")
+        for where, array in zip(stored, arrays, strict=True):
+            self.stored(slot, where)[:] = array
+        return tuple(stored)
+
+    def stored(self, slot: int, where: StoredArray) -> np.ndarray:
+        """View of an array that was stored in a slot; it is good until the slot's chunk is written."""
+        dtype = np.dtype(where.dtype)
+        view = np.frombuffer(self._segments[slot].buf, dtype, math.prod(where.shape), where.offset)
+        return view.reshape(where.shape)
 
     def close(self) -> None:
         """Close the segments, and remove them where they were made: after the engine process ended, views dropped."""

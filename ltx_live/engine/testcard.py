@@ -85,14 +85,18 @@ class TestCardEngine:
         frame_rate = request.params.frame_rate
         num_overlap = num_overlap_samples = 0
         if request.continue_from is not None:
-            num_overlap = num_prefix_frames(request.num_frames, request.continue_from[1])
+            if request.inputs.image is None:
+                num_overlap = num_prefix_frames(request.num_frames, request.continue_from[1])
             num_overlap_samples = min(request.start, round(OVERLAP_S * SAMPLE_RATE_HZ))
         video_start = request.start - frames_to_samples(num_overlap, frame_rate)
         audio_start = request.start - num_overlap_samples
         positions = [video_start + frames_to_samples(i, frame_rate) for i in range(request.num_frames + 1)]
         tint = np.rint(sum(weight * _colour(text) for text, weight in request.played)).astype(np.uint8)  # (3,)
         frames = np.stack([self._frame(p, frame_rate, request.index, tint) for p in positions[:-1]])  # (F, H, W, 3)
-        audio = beeps(audio_start, positions[-1])  # (S, 2)
+        if request.inputs.driving is None:
+            audio = beeps(audio_start, positions[-1])  # (S, 2)
+        else:
+            audio = request.inputs.driving_sound(audio_start, positions[-1])
         return Chunk(
             index=request.index,
             frames=frames,

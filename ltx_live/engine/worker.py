@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ltx_live.chunk import Chunk, ChunkRequest, Engine, EngineInfo, StepValues
-from ltx_live.engine.slots import SlotLayout, Slots
+from ltx_live.engine.slots import SlotLayout, Slots, StoredArray
 from ltx_live.errors import EngineError, LtxLiveError
 
 log = logging.getLogger(__name__)
@@ -59,12 +59,16 @@ class WorkerSetup:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Make a chunk into `slot`; `history_slot` holds the frames and sound of `request.history`."""
+    """Make a chunk into `slot`; `history_slot` holds the frames and sound of `request.history`.
+
+    `inputs` tells where the arrays of `request.inputs` lie in `slot`, by their names.
+    """
 
     request: ChunkRequest
     slot: int
     history_slot: int | None
     history_size: tuple[int, int] = (0, 0)
+    inputs: Mapping[str, StoredArray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +230,8 @@ def _generate(engine: Engine, connection: Connection, slots: Slots, message: Req
         frames = slots.frames(message.history_slot, num_frames)
         audio = slots.audio(message.history_slot, num_samples)
         request = replace(request, history=replace(request.history, frames=frames, audio=audio))
-    steps = engine.generate(request)
+    given = {name: slots.stored(message.slot, where).copy() for name, where in message.inputs.items()}
+    steps = engine.generate(replace(request, inputs=replace(request.inputs, **given)))
     values = None
     with contextlib.closing(steps):
         while not isinstance(result := steps.send(values), Chunk):

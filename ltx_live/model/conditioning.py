@@ -31,6 +31,13 @@ class LatentState:
         """The tokens without references: (B, num_target, C)."""
         return self.latent[:, : self.num_target]
 
+    def without_references(self) -> "LatentState":
+        """The state as it would be without what was appended."""
+        num = self.num_target
+        return LatentState(
+            self.latent[:, :num], self.clean[:, :num], self.denoise_mask[:, :num], self.positions[:, :, :num], num
+        )
+
 
 class Conditioning(Protocol):
     """Something that a state is conditioned on."""

@@ -8,16 +8,8 @@ import pytest
 import torch
 
 from ltx_live.chunk import SAMPLE_RATE_HZ, Chunk, ChunkRequest, frames_to_samples
-from ltx_live.engine.continuity import (
-    LATENT_SAMPLES,
-    OVERLAP_SAMPLES,
-    Made,
-    Past,
-    Plan,
-    continued,
-    latents_to_samples,
-    new_take,
-)
+from ltx_live.engine.continuity import OVERLAP_SAMPLES, Made, Past, Plan, continued, new_take
+from ltx_live.engine.encoders import LATENT_SAMPLES, Encoders, latents_to_samples
 from ltx_live.model.audio_vae import AudioVAE
 from ltx_live.model.latents import ChunkWindow, patchify_audio
 from ltx_live.model.mel import MelConfig, decimate, log_mel
@@ -51,7 +43,7 @@ def made(plan: Plan) -> Made:
 def past() -> Past:
     torch.manual_seed(0)
     with torch.inference_mode():
-        return Past(AudioVAE.from_config(AUDIO_VAE).eval(), MelConfig())
+        return Past(Encoders(None, AudioVAE.from_config(AUDIO_VAE).eval(), MelConfig()))  # no pictures are encoded
 
 
 @pytest.mark.parametrize("frame_rate", [24, 25, 30, 60])
@@ -164,7 +156,7 @@ def test_a_chunk_of_another_engine_is_encoded_again(past, frame):
     sound = torch.from_numpy(history.audio[offset:].T.copy())[None]
     mel = log_mel(decimate(sound, 3), MelConfig())
     # With its start `num_before` whole latents before `end`, mel frame 4 k - 1 is the last of a latent's four.
-    latents = patchify_audio(past._audio_vae.encode(mel[:, :, 3 : 4 * num_before]))
+    latents = patchify_audio(past._encoders._audio_vae.encode(mel[:, :, 3 : 4 * num_before]))
     assert torch.allclose(plan.audio[:, -5:], latents[:, -5:], atol=1e-3)
 
 

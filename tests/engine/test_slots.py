@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ltx_live.engine.slots import MAX_FRAMES, MIN_FRAMES, SlotLayout, Slots, num_slots, plan
-from ltx_live.errors import DeviceError
+from ltx_live.errors import DeviceError, EngineError
 
 
 def test_slack_asks_for_more_slots():
@@ -74,3 +74,15 @@ def test_nothing_is_left_or_said_when_views_outlive_the_slots():
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_inputs_lie_in_the_slot_until_its_chunk_is_written():
+    arrays = [np.arange(9, dtype=np.uint8).reshape(1, 3, 3), np.linspace(0, 1, 8, dtype=np.float32).reshape(4, 2)]
+    with Slots.create(32, 32, 1) as slots:
+        stored = slots.store(0, arrays)
+        with Slots.attach(slots.layout, slots.names) as engine:
+            for array, where in zip(arrays, stored, strict=True):
+                found = engine.stored(0, where).copy()
+                assert found.dtype == array.dtype and (found == array).all()
+        with pytest.raises(EngineError, match="do not fit a slot"):
+            slots.store(0, [np.zeros(slots.layout.num_bytes + 8, np.uint8)])

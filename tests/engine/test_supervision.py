@@ -7,11 +7,13 @@ import os
 import resource
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from ltx_live.chunk import Chunk, ChunkRequest, Progress
+from ltx_live.chunk import Chunk, ChunkRequest, Inputs, Progress
 from ltx_live.engine.process import MAX_PROMPTS, Died, Encoded, EngineProcess, EngineSpec, Loading, Ready
 from ltx_live.engine.slots import Slots
 from ltx_live.engine.testcard import TestCardEngine
@@ -209,3 +211,13 @@ def test_the_newest_prompts_are_encoded_first_and_each_once(start):
     assert encoded == wanted
     assert engine.encode(("last",)) == ()
     assert wait_for(engine, Encoded) == [Encoded(("last",))]
+
+
+def test_inputs_of_a_request_come_through_its_slot(start):
+    engine = start()
+    wait_for(engine, Ready)
+    sound = np.random.default_rng(1).uniform(-1, 1, (48_000, 2)).astype(np.float32)
+    image = np.zeros((64, 64, 3), np.uint8)
+    engine.request(replace(request_for(), inputs=Inputs(image=image, driving=sound, driving_start=100)))
+    chunk = wait_for(engine, Chunk)[-1]
+    assert (chunk.audio[:100] == 0).all() and (chunk.audio[100:] == sound[: chunk.end - 100]).all()
