@@ -62,7 +62,7 @@ def read_image(path: Path | str) -> np.ndarray:
     try:
         if Path(path).stat().st_size > MAX_IMAGE_BYTES:
             raise MediaError(f"{path} has more than {MAX_IMAGE_BYTES // 2**20} MiB; make it smaller")
-        content = Path(path).read_bytes()
+        content = _still(Path(path).read_bytes())
         with av.open(io.BytesIO(content)) as file:
             if not file.streams.video:
                 raise MediaError(f"{path} has no picture; choose an image file")
@@ -141,6 +141,22 @@ def upright(picture: np.ndarray, orientation: int) -> np.ndarray:
     if is_transposed:
         picture = picture.swapaxes(0, 1)
     return np.ascontiguousarray(picture[:: -1 if is_upside_down else 1, :: -1 if is_mirrored else 1])
+
+
+def _still(content: bytes) -> bytes:
+    """A file's content; of an animated WebP, which FFmpeg 8 does not read, its first frame (in an ANMF chunk)."""
+    if content[:4] != b"RIFF" or content[8:12] != b"WEBP":
+        return content
+    place = 12
+    while place + 8 <= len(content):
+        size = int.from_bytes(content[place + 4 : place + 8], "little")
+        if content[place : place + 4] == b"ANMF":
+            frame = content[place + 8 : place + 8 + size]  # x, y, width, height, duration, flags: 16 bytes; its chunks
+            header = b"VP8X" + struct.pack("<II", 10, 0x10) + frame[6:12]  # with alpha, of the frame's size
+            chunks = header + frame[16:]
+            return b"RIFF" + struct.pack("<I", 4 + len(chunks)) + b"WEBP" + chunks
+        place += 8 + size + size % 2
+    return content
 
 
 def _exif_orientation(content: bytes) -> int:

@@ -103,6 +103,22 @@ def test_other_files_and_odd_names(tmp_path, name):
     assert np.abs(read.astype(int) - picture).mean() < (20 if path.suffix == ".gif" else 5)  # a GIF has 256 colours
 
 
+@pytest.mark.parametrize("is_lossless", ["0", "1"])
+def test_the_first_frame_of_an_animated_webp(tmp_path, is_lossless):
+    picture = smooth(48, 80)
+    with av.open(str(tmp_path / "a.webp"), "w") as file:
+        stream = file.add_stream("libwebp_anim", rate=10, options={"lossless": is_lossless})
+        stream.height, stream.width, stream.pix_fmt = 48, 80, "yuva420p" if is_lossless == "0" else "bgra"
+        for shift in (0, 30, 60):
+            frame = av.VideoFrame.from_ndarray(np.roll(picture, shift, 1), format="rgb24")
+            file.mux(stream.encode(frame.reformat(format=stream.pix_fmt)))
+        file.mux(stream.encode(None))
+    assert b"ANMF" in (tmp_path / "a.webp").read_bytes()
+    read = read_image(tmp_path / "a.webp")
+    assert read.shape == picture.shape
+    assert np.abs(read.astype(int) - picture).mean() < 5
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_a_photo_stands_upright(tmp_path, orientation):
     upright = smooth(48, 80)
