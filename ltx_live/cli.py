@@ -105,6 +105,7 @@ def add_models_actions(command: Parser) -> None:
     """The actions of `models`, each with its options."""
     actions = command.add_subparsers(title="actions", metavar="ACTION", required=True)
     action = actions.add_parser("list", help="the models that can be downloaded, and which are here")
+    action.add_argument("--loras", action="store_true", help="the published IC-LoRAs: what each is for and needs")
     action.set_defaults(run=list_models)
     add_home_option(action)
 
@@ -206,7 +207,7 @@ def render(args: argparse.Namespace) -> int:
 def list_models(args: argparse.Namespace) -> int:
     from ltx_live import models
 
-    return models.print_list(home(args))
+    return models.print_loras(home(args)) if args.loras else models.print_list(home(args))
 
 
 def download_model(args: argparse.Namespace) -> int:

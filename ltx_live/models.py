@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ltx_live import listing
+from ltx_live import listing, lora_files
 from ltx_live.errors import CheckpointError, ConfigError
 from ltx_live.pocket import weights_folder
-from ltx_live.weights import catalogue
+from ltx_live.weights import catalogue, ic_loras
 from ltx_live.weights.catalogue import HubFile, ModelSet, size
 
 if TYPE_CHECKING:
@@ -32,6 +32,22 @@ def print_list(home: Path) -> int:
         rows.append((model_set.name, model_set.about, size(model_set.num_bytes), here))
     listing.print_table("", ("model", "what it is", "size", "here"), rows)
     print(f"models are in {home / 'models'}{os.sep}NAME, their LoRAs in {home / 'loras'}")
+    return 0
+
+
+def print_loras(home: Path) -> int:
+    """Print the published IC-LoRAs and the ID-LoRA, and which are in the folders that hold LoRAs."""
+    for lora in ic_loras.KNOWN:
+        paths = [folder / lora.file for folder in lora_files.folders(home)]
+        here = next((str(path) for path in paths if path.is_file()), "not here")
+        low, high = lora.strengths
+        strength = f"{low:g}" if low == high else f"{low:g} to {high:g}"
+        size_text = f" at 1/{lora.reference_downscale_factor} size" if lora.reference_downscale_factor > 1 else ""
+        print(f"{lora.title} ({lora.kind}-LoRA by {lora.author}): {lora.purpose}")
+        print(f"    {lora.file} of {lora.page}: {here}")
+        prepared = ", or ".join(ic_loras.PREPARATIONS[each] for each in lora.preparations)
+        print(f"    give it {prepared}{size_text}; strength {strength}{'; ' * bool(lora.advice)}{lora.advice}")
+    print(f"LoRAs are in {' or '.join(map(str, lora_files.folders(home)))}")
     return 0
 
 

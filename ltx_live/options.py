@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 from ltx_live import config, params
 from ltx_live.config import EMBEDDED, Config
 from ltx_live.errors import ConfigError
+from ltx_live.lora_files import folders as lora_folders
 from ltx_live.params import NUM_LORAS
 from ltx_live.weights import catalogue
 from ltx_live.weights.memory import MODES
@@ -208,7 +209,7 @@ def find_loras(args: argparse.Namespace) -> tuple[tuple[Path, float], ...]:
 
 def find_lora(path: Path, home: Path) -> Path:
     """The LoRA file: as given, or by its name in the folders that hold LoRAs. Raises ConfigError."""
-    folders = (Path(), home / "loras", Path.home() / ".daydream-scope/models/lora")
+    folders = (Path(), *lora_folders(home))
     for folder in folders:
         for name in (path, Path(f"{path}.safetensors")):
             if (folder / name).is_file():

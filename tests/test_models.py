@@ -44,6 +44,19 @@ def test_the_list_names_every_model_with_its_size_and_whether_it_is_here(capsys,
     assert text.endswith(f"models are in {tmp_path / 'models'}{os.sep}NAME, their LoRAs in {tmp_path / 'loras'}\n")
 
 
+def test_the_list_of_loras_says_what_each_is_for_and_which_are_here(capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "user"))
+    here = tmp_path / "user/.daydream-scope/models/lora/ltx-2.3-22b-ic-lora-outpaint.safetensors"
+    here.parent.mkdir(parents=True)
+    here.touch()
+    status, text, _ = run(capsys, "list", "--loras", "--home", str(tmp_path))
+    assert status == 0 and text.count("-LoRA by ") == 12 and text.count(": not here\n") == 11
+    assert f"huggingface.co/oumoumad/LTX-2.3-22b-IC-LoRA-Outpaint: {here}\n" in text
+    assert "(Canny), or its depth map, or its pose skeletons at 1/2 size; strength 1; the prompt" in text
+    assert "strength 1.1 to 1.4" in text and "ltx-2.3-id-lora-talkvid-3k.safetensors" in text
+    assert text.endswith(f"LoRAs are in {tmp_path / 'loras'} or {here.parent}\n")
+
+
 @pytest.mark.parametrize("name", list(SETS))
 def test_a_dry_run_prints_files_sizes_and_targets_and_touches_nothing(capsys, tmp_path, name):
     home = tmp_path / "home"

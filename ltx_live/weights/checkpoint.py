@@ -18,7 +18,8 @@ from ltx_live.model.transformer import Transformer
 from ltx_live.model.video_vae import VideoVAE
 from ltx_live.weights.files import Source
 from ltx_live.weights.fp8 import FLOAT8, FP8Mode, adopt_fp8
-from ltx_live.weights.headers import UNUSABLE, count, read_tensors
+from ltx_live.weights.header_json import count
+from ltx_live.weights.headers import UNUSABLE, read_tensors
 from ltx_live.weights.transfer import to_device
 
 Built = TypeVar("Built")

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ltx_live.errors import CheckpointError
-from ltx_live.weights.headers import INDEX_SUFFIX, Bundle, Entry, find_bundles, read_bundle, read_shards, summary
+from ltx_live.weights.header_json import summary
+from ltx_live.weights.headers import INDEX_SUFFIX, Bundle, Entry, find_bundles, read_bundle, read_shards
 from ltx_live.weights.parts import (
     CONNECTORS,
     PARTS,

@@ -3,7 +3,7 @@
 import json
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ltx_live.errors import CheckpointError
+from ltx_live.weights.header_json import are_texts, read_header
 
 DTYPES = {
     "BF16": torch.bfloat16,
@@ -32,7 +33,6 @@ DTYPES = {
 }
 UNSUPPORTED = "which is not supported; use a bf16 or float8_e4m3fn file"
 INDEX_SUFFIX = ".safetensors.index.json"
-MAX_HEADER_BYTES = 100_000_000  # what the format allows (huggingface/safetensors README.md)
 
 
 UNUSABLE = (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RuntimeError)
@@ -88,7 +88,7 @@ def read_bundle(path: Path) -> Bundle:
 def read_shards(index: Path) -> Bundle:
     """The headers of the shards that an index file lists; CheckpointError for a shard that is not there."""
     listed = _read_json(index).get("weight_map")
-    if not isinstance(listed, dict) or not listed or not _are_texts(listed.values()):
+    if not isinstance(listed, dict) or not listed or not are_texts(listed.values()):
         raise CheckpointError(f"{index}: lists no files of tensors (weight_map); get it again")
     paths = [index.parent / name for name in sorted(set(listed.values()))]
     missing = [path.name for path in paths if not path.is_file()]
@@ -167,70 +167,24 @@ def open_checkpoint(path: Path) -> Iterator[Any]:
         yield file
 
 
-def summary(names: Iterable[str], num_shown: int = 3) -> str:
-    """The first few of some names: 'a, b, c, ...'."""
-    names = list(names)
-    return ", ".join(names[:num_shown]) + (", ..." if len(names) > num_shown else "")
-
-
-def count(names: Iterable[str], what: str = "") -> str:
-    """How many tensors there are, and the first few: '5 tensors missing (a, b, c, ...)', `what` being "missing"."""
-    names = list(names)
-    noun = "tensor" if len(names) == 1 else "tensors"
-    return f"{len(names)} {noun}{' ' * bool(what)}{what} ({summary(names)})"
-
-
 def _read_header(path: Path) -> tuple[dict[str, Entry], dict[str, str]]:
-    """Format: length of the header (8 bytes, little endian), the header as JSON, the data (safetensors README.md)."""
-    damaged = f"{path}: not a complete safetensors file"
+    tensors, metadata = read_header(path)
     try:
-        with path.open("rb") as file:
-            size = file.seek(0, 2)
-            file.seek(0)
-            length = int.from_bytes(file.read(8), "little")
-            if not 2 <= length <= min(size - 8, MAX_HEADER_BYTES):
-                raise CheckpointError(f"{damaged} (it has {size} bytes); get it again")
-            header = json.loads(file.read(length))
-            metadata = header.pop("__metadata__", None) or {}
-            if not isinstance(metadata, dict) or not _are_texts(metadata.values()):
-                raise CheckpointError(f"{path}: its metadata are not texts by name; get the file again")
-            entries = {name: _entry(path, name, about) for name, about in header.items()}
-            end = 8 + length + _data_bytes(header)
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{path}: no such file") from error
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-        raise CheckpointError(f"{damaged} (its header is not one); get it again") from error
-    if end != size:
-        raise CheckpointError(f"{damaged} (it has {size} bytes of {end}); get it again")
-    return entries, metadata
+        return {name: _entry(path, name, about) for name, about in tensors.items()}, metadata
+    except ValueError as error:
+        raise CheckpointError(
+            f"{path}: not a complete safetensors file (its header is not one); get it again"
+        ) from error
 
 
 def _entry(path: Path, name: str, about: dict[str, Any]) -> Entry:
     if about["dtype"] not in DTYPES:
         raise CheckpointError(f"{path}: tensor {name} is of type {about['dtype']}, {UNSUPPORTED}")
-    if not all(type(num) is int and num >= 0 for num in (*about["shape"], *about["data_offsets"])):
-        raise ValueError(f"{name}: sizes are not numbers")
     entry = Entry(path, name, DTYPES[about["dtype"]], tuple(about["shape"]))
     start, end = about["data_offsets"]
     if end - start != entry.num_bytes:
         raise ValueError(f"{name}: offsets do not fit the shape")
     return entry
-
-
-def _data_bytes(header: Mapping[str, Any]) -> int:
-    """Bytes of all tensors, which follow each other without gaps; ValueError where they do not."""
-    end = 0
-    for start, stop in sorted(about["data_offsets"] for about in header.values()):
-        if start != end:
-            raise ValueError("tensors overlap, or there is a gap between them")
-        end = stop
-    return end
-
-
-def _are_texts(values: Iterable[Any]) -> bool:
-    return all(isinstance(value, str) for value in values)
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -1,54 +1,33 @@
-"""LoRA files -> low-rank factors by the transformer's own module names, whichever trainer wrote the file.
-
-Key formats: ComfyUI and official (`diffusion_model.`), PEFT, diffusers, kohya and musubi (reference/model.md 1.8, 6).
-"""
+"""LoRA files -> low-rank factors by the transformer's own module names, whichever trainer wrote the file."""
 
 import json
 import logging
 import math
-import re
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
 
 from torch import Tensor, nn
 
 from ltx_live.errors import CheckpointError
 from ltx_live.weights.catalogue import size
-from ltx_live.weights.diffusers_layout import CONNECTOR_MODULES, TRANSFORMER_MODULES
 from ltx_live.weights.fp8 import FP8Linear
-from ltx_live.weights.headers import count, open_checkpoint
+from ltx_live.weights.header_json import count
+from ltx_live.weights.headers import open_checkpoint
+from ltx_live.weights.ic_loras import known_lora
+from ltx_live.weights.lora_header import (
+    CONNECTORS,
+    FACTOR,
+    TITLE_KEYS,
+    Targets,
+    Unmatched,
+    ic_lora_sign,
+    read_lora_header,
+)
 
 logger = logging.getLogger(__name__)
 
-CONNECTORS = ("video_embeddings_connector.", "audio_embeddings_connector.")
-FACTOR_DTYPES = ("F32", "F16", "BF16")  # as safetensors writes them
-
-FACTOR = re.compile(r"(?P<layer>.+)\.lora[._](?P<factor>A|B|down|up)(?:\.\w+)?(?:\.weight)?")
-ALPHA = re.compile(r"(?P<layer>.+)\.(?P<factor>alpha)")
-ROLES = {"A": "a", "down": "a", "B": "b", "up": "b", "alpha": "alpha"}
-
-UNSUPPORTED = {  # what is not a plain LoRA, by the keys that give it away
-    "DoRA": re.compile(r"\.(dora_scale|lora_magnitude_vector)\b"),
-    "LoKr": re.compile(r"\.lokr_"),
-    "LoHa": re.compile(r"\.hada_"),
-    "OFT": re.compile(r"\.oft_"),
-    "a full difference (.diff)": re.compile(r"\.(diff|diff_b|set_weight)$"),
-    "a Tucker factor (.lora_mid)": re.compile(r"\.lora_mid\b"),
-    "a bias in a LoRA": re.compile(r"\.lora[._](B|up)(\.\w+)?\.bias$"),
-}
-
-# Module names are compared with "_" for every ".", as kohya writes them: one index serves all formats.
-PREFIXES = ("lora_unet_", "lora_transformer_", "lycoris_", "base_model_model_", "diffusion_model_", "model_")
-PREFIXES += ("transformer_", "connectors_")
-DIFFUSERS_NAMES = {ours: theirs for theirs, ours in (TRANSFORMER_MODULES | CONNECTOR_MODULES).items()}
-
-IC_LORA = re.compile(r"(?<![a-z])ic[-_ ]?lora", re.IGNORECASE)
-SPATIAL_KEYS = ("reference_downscale_factor", "reference_spatial_scale_factor")  # the same number, old and new name
-TEMPORAL_KEYS = ("reference_temporal_scale_factor",)
-TITLE_KEYS = ("modelspec.title", "ss_output_name", "name")
 TRIGGER_KEYS = ("modelspec.trigger_phrase", "trigger_phrase", "trigger_word", "trigger_words", "ss_trigger_words")
 BASE_MODEL_KEYS = ("model_version", "ss_base_model_version", "modelspec.architecture", "base_model")
 
@@ -103,48 +82,46 @@ class Lora:
     @property
     def ic_lora_sign(self) -> str | None:
         """How the file is known to be an IC-LoRA (made to follow a reference video); None where it is none."""
-        key = next((key for key in (*SPATIAL_KEYS, *TEMPORAL_KEYS) if key in self.metadata), None)
-        if key is not None:
-            return f"{key} in its metadata"
-        if IC_LORA.search(self.name):
-            return "by its file name"
-        if any(IC_LORA.search(self.metadata.get(key, "")) for key in TITLE_KEYS):
-            return "by its title"
-        return None
+        return ic_lora_sign(self.path, self.metadata)
 
     @property
     def is_ic_lora(self) -> bool:
         return self.ic_lora_sign is not None
 
 
-def read_lora(path: Path, network: nn.Module, unmatched: Literal["error", "warn"] = "error") -> Lora:
-    """Read a LoRA for `network` (a Transformer, on any device, meta too).
+def read_lora(path: Path, network: nn.Module, unmatched: Unmatched = "error") -> Lora:
+    """Read a LoRA for `network` (a Transformer, on any device, meta too); see `read_factors`."""
+    return read_factors(path, Targets(linear_shapes(network)), unmatched)
+
+
+def read_factors(path: Path, targets: Targets, unmatched: Unmatched = "error") -> Lora:
+    """Read a LoRA for the network that has these layers.
 
     Raises CheckpointError, one line, for a file that is no LoRA, of another model, damaged or of a kind not supported;
     for keys that match no layer too, unless `unmatched` is "warn".
     """
-    layers = linear_shapes(network)
+    header = read_lora_header(path)
+    matched = header.match(targets, unmatched)
+    alphas = _alphas_from_metadata(path, header.metadata)
+    factors = {}
     with open_checkpoint(path) as file:
-        metadata = file.metadata() or {}
-        keys = list(file.keys())
-        found, strangers = _sort(path, keys, layers)
-        faults = _faults(file, found, layers) | ({"matching no layer": strangers} if unmatched == "error" else {})
-        text = "; ".join(f"{fault}: {count(names)}" for fault, names in faults.items() if names)
-        if text:
-            raise CheckpointError(f"{path}: LoRA: {text}. The file is damaged or of another model: use another one")
-        alphas = _alphas_from_metadata(path, metadata)
-        factors = {}
-        for layer, parts in found.items():
+        for layer, parts in matched.parts.items():
             a, b = file.get_tensor(parts["a"]), file.get_tensor(parts["b"])
             if "alpha" in parts:
                 scale = float(file.get_tensor(parts["alpha"])) / len(a)
             else:
                 scale = alphas.scale(parts["a"], len(a))
             factors[layer] = Factors(a, b, scale)
-    if strangers:
-        logger.warning("%s: matching no layer and not used: %s", path, count(strangers))
-    spatial, temporal = (_reference_factor(path, metadata, names) for names in (SPATIAL_KEYS, TEMPORAL_KEYS))
-    return Lora(path, factors, metadata, tuple(strangers), spatial, temporal)
+    if matched.strangers:
+        logger.warning("%s: matching no layer and not used: %s", path, count(matched.strangers))
+    return Lora(
+        path,
+        factors,
+        header.metadata,
+        matched.strangers,
+        header.reference_downscale_factor,
+        header.reference_temporal_scale_factor,
+    )
 
 
 def linear_shapes(network: nn.Module) -> dict[str, tuple[int, int]]:
@@ -174,6 +151,9 @@ def describe(lora: Lora) -> list[tuple[str, str]]:
     if lora.is_ic_lora:
         rows.append(("reference downscale", f"{lora.reference_downscale_factor}"))
         rows.append(("reference time scale", f"{lora.reference_temporal_scale_factor}"))
+    known = known_lora(lora.path.name)
+    if known is not None:
+        rows.append(("published as", f"{known.title}, {known.page}: {known.purpose}"))
     if lora.touches_text:
         rows.append(("text", "changes the text connectors: they run anew for each prompt when its strength changes"))
     for label, keys in (("title", TITLE_KEYS), ("trigger", TRIGGER_KEYS), ("trained on", BASE_MODEL_KEYS)):
@@ -181,79 +161,6 @@ def describe(lora: Lora) -> list[tuple[str, str]]:
         if text is not None:
             rows.append((label, " ".join(text.split())))
     return rows
-
-
-def _sort(path: Path, keys: list[str], layers: Iterable[str]) -> tuple[dict[str, dict[str, str]], list[str]]:
-    """Keys of the file -> {layer: {"a", "b" or "alpha": key}}, and the keys that belong to no layer."""
-    for kind, sign in UNSUPPORTED.items():
-        if of_kind := [key for key in keys if sign.search(key)]:
-            raise CheckpointError(
-                f"{path}: {kind} is not supported: {count(of_kind)}; use a plain LoRA (lora_A and lora_B, or "
-                "lora_down and lora_up)"
-            )
-    if not any(FACTOR.fullmatch(key) for key in keys):
-        raise CheckpointError(f"{path}: not a LoRA: no tensor is named ...lora_A, ...lora_down or the like; use a LoRA")
-    index = {spelling.replace(".", "_"): layer for layer in layers for spelling in _spellings(layer)}
-    found, strangers = defaultdict(dict), []
-    for key in keys:
-        match = FACTOR.fullmatch(key) or ALPHA.fullmatch(key)
-        layer = _resolve(match["layer"], index) if match else None
-        if layer is None:
-            strangers.append(key)
-        elif (same := found[layer].setdefault(ROLES[match["factor"]], key)) is not key:
-            raise CheckpointError(f"{path}: LoRA: {same} and {key} are the same part of {layer}; use another file")
-    if not found:
-        raise CheckpointError(
-            f"{path}: a LoRA of another model: matching no layer of this one: {count(strangers)}; "
-            "use one that was made for it"
-        )
-    return dict(found), strangers
-
-
-def _spellings(layer: str) -> Iterator[str]:
-    """The names that trainers give to a layer: its own, diffusers', and musubi's of the video connector."""
-    diffusers = ".".join(DIFFUSERS_NAMES.get(part, part) for part in layer.split("."))
-    for name in (layer, diffusers, layer.removeprefix("video_")):
-        yield name
-        if name.endswith(".to_out.0"):
-            yield name.removesuffix(".0")
-
-
-def _resolve(name: str, index: Mapping[str, str]) -> str | None:
-    """The layer that a trainer's name means, whatever prefixes it has."""
-    name = name.replace(".", "_")
-    while name not in index:
-        prefix = next((prefix for prefix in PREFIXES if name.startswith(prefix)), None)
-        if prefix is None:
-            return None
-        name = name.removeprefix(prefix)
-    return index[name]
-
-
-def _faults(
-    file: Any, found: Mapping[str, Mapping[str, str]], layers: Mapping[str, tuple[int, int]]
-) -> dict[str, list[str]]:
-    """What is wrong with the factors, judged by the header alone."""
-    faults = defaultdict(list)
-    for layer, parts in found.items():
-        slices = {part: file.get_slice(key) for part, key in parts.items()}
-        shapes = {part: tuple(each.get_shape()) for part, each in slices.items()}
-        num_out, num_in = layers[layer]
-        if not {"a", "b"} <= parts.keys():
-            faults["without partner"] += parts.values()
-            continue
-        a, b = shapes["a"], shapes["b"]
-        if len(a) > 2 or len(b) > 2:
-            faults["of a convolution"] += [f"{parts['a']} is {a}", f"{parts['b']} is {b}"]
-        elif len(a) != 2 or len(b) != 2 or (b[0], a[1]) != (num_out, num_in) or a[0] != b[1] or a[0] == 0:
-            faults["misshapen"].append(f"{parts['a']} is {a}, must be (rank, {num_in})")
-            faults["misshapen"].append(f"{parts['b']} is {b}, must be ({num_out}, rank)")
-        if math.prod(shapes.get("alpha", ())) != 1:
-            faults["misshapen"].append(f"{parts['alpha']} is {shapes['alpha']}, must be one number")
-        for part in ("a", "b"):
-            if slices[part].get_dtype() not in FACTOR_DTYPES:
-                faults[f"of a dtype that is not {', '.join(FACTOR_DTYPES)}"].append(parts[part])
-    return faults
 
 
 @dataclass(frozen=True)
@@ -283,19 +190,6 @@ def _alphas_from_metadata(path: Path, metadata: Mapping[str, str]) -> _Alphas:
         )
     except (ValueError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{path}: 'lora_adapter_metadata' is damaged ({error})") from error
-
-
-def _reference_factor(path: Path, metadata: Mapping[str, str], names: Iterable[str]) -> int:
-    key = next((name for name in names if name in metadata), None)
-    if key is None:
-        return 1
-    try:
-        factor = float(metadata[key])
-    except ValueError:
-        factor = math.nan
-    if not (factor >= 1 and factor.is_integer()):
-        raise CheckpointError(f"{path}: '{key}' in its metadata is '{metadata[key]}', must be a whole number from 1")
-    return int(factor)
 
 
 def _group(layer: str) -> str:

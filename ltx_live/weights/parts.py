@@ -14,7 +14,8 @@ from torch import Tensor
 
 from ltx_live.errors import CheckpointError
 from ltx_live.weights import diffusers_layout, known
-from ltx_live.weights.headers import UNSUPPORTED, UNUSABLE, Bundle, Entry, read_tensors, summary
+from ltx_live.weights.header_json import summary
+from ltx_live.weights.headers import UNSUPPORTED, UNUSABLE, Bundle, Entry, read_tensors
 
 WEIGHT_DTYPES = (torch.bfloat16, torch.float16, torch.float32, torch.float8_e4m3fn)
 UNUSED = (  # beginnings of names that are in files of the parts and that we do not need

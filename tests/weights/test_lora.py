@@ -276,6 +276,13 @@ def test_unmatched_keys_can_be_let_pass(path, caplog):
         ("x", {"reference_downscale_factor": "1"}, ("reference_downscale_factor in its metadata", 1, 1)),
         ("x", {"reference_spatial_scale_factor": "2.0"}, ("reference_spatial_scale_factor in its metadata", 2, 1)),
         ("x", {"reference_temporal_scale_factor": "4"}, ("reference_temporal_scale_factor in its metadata", 1, 4)),
+        ("ltx23_anime2real_rank64_v1_4500", {}, ("published as Anime2Real", 1, 1)),
+        ("LTX-2.3-22b-ic-lora-Union-Control-ref0.5", {}, ("by its file name", 2, 1)),
+        (
+            "ltx-2.3-22b-ic-lora-union-control-ref0.5",
+            {"reference_downscale_factor": "4"},
+            ("reference_downscale_factor in its metadata", 4, 1),
+        ),
     ],
 )
 def test_an_ic_lora_is_known_by_metadata_or_name(tmp_path, name, metadata, expected):
