@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +17,7 @@ from ltx_live.engine.device import cap, memory_guard
 from ltx_live.engine.drift import Drift
 from ltx_live.engine.encoders import Encoders
 from ltx_live.engine.inputs import conditioned
+from ltx_live.engine.loras import Loras, Room
 from ltx_live.engine.prompts import Prompts
 from ltx_live.engine.settings import LtxSettings
 from ltx_live.engine.setup import Setup, prepare
@@ -52,32 +53,37 @@ def build(setup: Setup, report: Callable[[str], None]) -> LtxEngine:
     report(setup.plan.describe())
     settings, device = setup.settings, setup.storage.device
     cap(device, settings.max_vram_gb)
+    merged, live = (setup.loras, ()) if settings.merge_loras else ((), setup.loras)
     with memory_guard():
-        merged = setup.loras if settings.merge_loras else ()
         networks = load_networks(setup.files, setup.plan, setup.storage, merged, report)
-        live = () if settings.merge_loras else setup.loras
-        adapters = [RuntimeAdapter(networks.transformer, lora, strength).attach() for lora, strength in live]
+        adapters = [RuntimeAdapter(networks.transformer, lora, strength) for lora, strength in live]
     for module in networks.transformer.modules():
         if isinstance(module, FeedForward):
             module.chunk_size = settings.ffn_chunk_size or None
     info = EngineInfo(
         setup.files.name, settings.width, settings.height, str(device), setup.detail, setup.max_num_frames
     )
-    return LtxEngine(info, setup, networks, adapters)
+    engine = LtxEngine(info, setup, networks)
+    for slot, adapter in enumerate(adapters, start=1):
+        engine.loras.put(slot, adapter)
+    return engine
 
 
 class LtxEngine:
     """Makes chunks with the networks; see the protocol `Engine`.
 
-    `watch` is called after every denoising step with that Step; it may look, not touch.
+    `watch` is called after every denoising step with that Step; it may look, not touch. `loras` are exchanged between
+    two chunks.
     """
 
-    def __init__(self, info: EngineInfo, setup: Setup, networks: Networks, adapters: Sequence[RuntimeAdapter] = ()):
+    def __init__(self, info: EngineInfo, setup: Setup, networks: Networks):
         self.info = info
         self.networks = networks
         self.watch: Callable[[Step], None] = lambda step: None
-        self._adapters = adapters
         self._prompts = Prompts(networks)
+        num_merged = len(setup.loras) if setup.settings.merge_loras else 0
+        room = Room(setup.lora_bytes, num_merged, setup.settings.lora_unmatched)
+        self.loras = Loras(networks.transformer, self._prompts.forget, room)
         self._encoders = Encoders(networks.video_vae, networks.audio_vae, mel_config(setup.files.audio_vae))
         self._past = Past(self._encoders)
 
@@ -103,7 +109,7 @@ class LtxEngine:
                 f"num_frames {request.num_frames}: GPU memory was planned for {self.info.max_num_frames}; "
                 f"start with --set num_frames={request.num_frames}"
             )
-        self._set_strengths(params.lora_strength)
+        self.loras.set_strengths(params.lora_strength)
         sigmas = custom(params.sigmas) if params.sigmas else schedule(params.schedule, params.num_steps)
         context = self._prompts.mixture(request.played, params.prompts_interpolation)
         stopwatch.lap("text")
@@ -163,15 +169,8 @@ class LtxEngine:
             sent = yield Progress(request.index, step.index + 1, step.num_steps, step.sigma)
             context = None
             if sent is not None and latching.take(step, sent):
-                self._set_strengths(latching.lora_strength)
+                self.loras.set_strengths(latching.lora_strength)
                 context = self._prompts.mixture(latching.prompts, request.params.prompts_interpolation)
-
-    def _set_strengths(self, strengths: Sequence[float]) -> None:
-        """Play the LoRAs at these strengths; what was computed from the text with others is forgotten."""
-        for adapter, strength in zip(self._adapters, strengths, strict=False):
-            if adapter.strength != strength:
-                adapter.strength = strength
-                self._prompts.forget(contexts=adapter.touches_text)
 
     def _geometry(self, plan: Plan) -> VideoGeometry:
         return VideoGeometry(plan.window.num_frames, self.info.width, self.info.height)

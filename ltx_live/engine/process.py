@@ -5,21 +5,22 @@ from __future__ import annotations
 import logging
 import math
 import multiprocessing
-import os
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
+from pathlib import Path
 
 from ltx_live.chunk import Chunk, ChunkRequest, Progress, StepValues
 from ltx_live.engine import worker
+from ltx_live.engine.log_file import LogFile
 from ltx_live.engine.slots import Slots
-from ltx_live.engine.worker import Cancelled, Encoded, EngineSpec, Failed, Loading, Ready
+from ltx_live.engine.worker import Cancelled, Encoded, EngineSpec, Failed, Loading, LoraFailed, LoraLoaded, Ready
 from ltx_live.errors import EngineError
 
 __all__ = [
-    "Cancelled", "Died", "Encoded", "EngineProcess", "EngineSpec", "Failed", "Loading", "Message", "Ready"
+    "Cancelled", "Died", "Encoded", "EngineProcess", "EngineSpec", "Failed", "Loading", "LoraFailed", "LoraLoaded",
+    "Message", "Ready",
 ]  # fmt: skip
 
 log = logging.getLogger(__name__)
@@ -46,7 +47,7 @@ class Died:
     restart_in_s: float
 
 
-Message = Ready | Loading | Progress | Chunk | Encoded | Cancelled | Failed | Died
+Message = Ready | Loading | Progress | Chunk | Encoded | Cancelled | Failed | Died | LoraLoaded | LoraFailed
 
 
 @dataclass(slots=True)
@@ -83,9 +84,10 @@ class EngineProcess:
         self._slots = slots
         self._hang_timeout_s = hang_timeout_s
         self._clock = clock
-        self._log = _LogFile()
+        self._log = LogFile()
         self._slot_of: dict[int, int] = {}
         self._prompts: list[str] = []
+        self._loras: dict[int, worker.LoadLora] = {}
         self._messages: list[Message] = []
         self._longest_gap_s = {"loading": 0.0, "working": 0.0}
         self._was_ready = False
@@ -129,6 +131,10 @@ class EngineProcess:
         waiting = [*dict.fromkeys((*prompts, *self._prompts))]
         self._prompts = waiting[:MAX_PROMPTS]
         return tuple(waiting[MAX_PROMPTS:])
+
+    def load_lora(self, slot: int, path: Path | None) -> None:
+        """Play a LoRA in a slot, or none; LoraLoaded or LoraFailed says when. A new process has to be told again."""
+        self._loras[slot] = worker.LoadLora(slot, path)
 
     def cancel(self) -> None:
         """Stop the request under way at its next step. Its chunk will not come, even if it is done by then."""
@@ -219,7 +225,8 @@ class EngineProcess:
             try:
                 while self._connection.poll():
                     message = self._connection.recv()
-                    self._measure_gap()
+                    if not isinstance(message, LoraLoaded | LoraFailed):  # which come when they come
+                        self._measure_gap()
                     self._understand(message)
                 self._kill_when_hung()
             except (EOFError, OSError):
@@ -278,6 +285,8 @@ class EngineProcess:
         """Send what the process can take now."""
         running = self._running
         if self._is_waiting:
+            while self._loras:
+                self._send(self._next_lora())
             if running is not None and not running.is_cancelled:
                 running.is_sent = True
                 running.wait_s = now_s - running.asked_s
@@ -290,11 +299,22 @@ class EngineProcess:
                 self._is_waiting = False
                 self._send(worker.Encode((self._prompts.pop(0),)))
         elif self._may_interrupt and running is not None:
-            values, self._step_values = self._step_values, None
-            message = worker.Cancel() if running.is_cancelled else values
+            message = self._interruption(running)
             if message is not None:
                 self._may_interrupt = False
                 self._send(message)
+
+    def _interruption(self, running: _Running) -> worker.Cancel | worker.LoadLora | StepValues | None:
+        """What is to be said while a chunk is made; the more urgent first."""
+        if running.is_cancelled:
+            return worker.Cancel()
+        if self._loras:
+            return self._next_lora()
+        values, self._step_values = self._step_values, None
+        return values
+
+    def _next_lora(self) -> worker.LoadLora:
+        return self._loras.pop(next(iter(self._loras)))
 
     def _wire(self, running: _Running) -> worker.Request:
         """The request without its arrays, which lie in slots: those of its inputs in its own, until it is made."""
@@ -343,6 +363,7 @@ class EngineProcess:
         self._process.close()
         self._process = None
         self._prompts.clear()
+        self._loras.clear()
         index = None
         if self._running is not None:
             index = self._running.request.index
@@ -355,38 +376,3 @@ class EngineProcess:
                 self._messages.append(Failed(text, fatal=True))
             return
         self._start_later(exit_code, text, index)
-
-
-class _LogFile:
-    """What the engine process prints, passed on to the logging of the show.
-
-    A file, not a pipe: a full pipe would stop the engine, a file keeps its last words, and Windows can do it too.
-    """
-
-    def __init__(self):
-        self._descriptor, self.path = tempfile.mkstemp(prefix="ltx-live-engine-", suffix=".log")
-        self._is_closed = False
-        self._rest = b""
-        self._level = logging.INFO
-        self.last_line = ""
-
-    def forward(self) -> None:
-        """Log the lines that are new; a line without a level, as of a traceback, has the level of the last."""
-        while data := os.read(self._descriptor, 65536):
-            *lines, self._rest = (self._rest + data).replace(b"\r", b"\n").split(b"\n")
-            for line in lines:
-                text = line.decode(errors="replace").rstrip()
-                if not text:
-                    continue
-                first, _, more = text.partition(" ")
-                if first in logging.getLevelNamesMapping():
-                    self._level, text = logging.getLevelNamesMapping()[first], more
-                self.last_line = text
-                log.log(self._level, "engine: %s", text)
-
-    def close(self) -> None:
-        if not self._is_closed:
-            self._is_closed = True
-            self.forward()
-            os.close(self._descriptor)
-            os.unlink(self.path)

@@ -44,7 +44,10 @@ FULL_TEXT_WIDTH = 49 * 3840
 
 @dataclass(frozen=True)
 class Setup:
-    """Everything that is decided before weights are read; `max_num_frames` is the longest chunk that memory is for."""
+    """Everything that is decided before weights are read; `max_num_frames` is the longest chunk that memory is for.
+
+    `lora_bytes` is the GPU memory for LoRAs with live strengths, those named at load included; None without a limit.
+    """
 
     settings: LtxSettings
     files: ModelFiles
@@ -52,6 +55,7 @@ class Setup:
     plan: MemoryPlan
     loras: tuple[tuple[Lora, float], ...]
     max_num_frames: int = LONGEST_CHUNK
+    lora_bytes: int | None = None
 
     @property
     def detail(self) -> str:
@@ -107,7 +111,10 @@ def on_gpu(
     work = workload(settings, files, config, adapters)
     made = plan(measure(files, storage), work, available, settings.memory, limit)
     check_host_memory(made)
-    return Setup(settings, files, storage, made, loras, longest_chunk(work, available - made.total_bytes))
+    spare = available - made.total_bytes
+    longest = longest_chunk(work, spare)
+    unused = spare - (replace(work, num_frames=longest).working_bytes - work.working_bytes)
+    return Setup(settings, files, storage, made, loras, longest, adapters + max(0, unused))
 
 
 def on_cpu(settings: LtxSettings, files: ModelFiles, loras: tuple[tuple[Lora, float], ...], note: str = "") -> Setup:

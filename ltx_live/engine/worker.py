@@ -12,7 +12,8 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -28,6 +29,7 @@ GOMP_SPINCOUNT = "3000"
 WINDOWS_BELOW_NORMAL = 0x4000
 NO_PIXELS = np.empty((0, 0, 0, 3), np.uint8)
 NO_SOUND = np.empty((0, 2), np.float32)
+LORA_POLL_S = 0.02  # while nothing is asked for and a LoRA is being read
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,14 @@ class Cancel:
     """Stop the running request at its next step; nothing happens when it is done already."""
 
 
+@dataclass(frozen=True, slots=True)
+class LoadLora:
+    """Read a file for the slot `lora/N` in the background, or with None empty it; the newest wish for a slot counts."""
+
+    slot: int
+    path: Path | None
+
+
 # From the engine process to the show, beside Progress.
 
 
@@ -95,9 +105,10 @@ class Loading:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The engine can take requests."""
+    """The engine can take requests. `layers` are (out, in) by name of what its LoRAs may change."""
 
     info: EngineInfo
+    layers: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +144,63 @@ class Failed:
     prompts: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class LoraLoaded:
+    """The next chunk is made with the file in this slot, or without one (None). `timings_s`: its reading, its swap."""
+
+    slot: int
+    path: Path | None
+    text: str
+    timings_s: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class LoraFailed:
+    """The file cannot be played; what was in the slot stays there."""
+
+    slot: int
+    path: Path | None
+    text: str
+
+
+class LoraSlots(Protocol):
+    """LoRAs of an engine by slot; `ltx_live.engine.loras` says more."""
+
+    layers: Mapping[str, tuple[int, int]]
+    is_loading: bool
+
+    def ask(self, slot: int, path: Path | None) -> None: ...
+
+    def swap(self) -> list[LoraLoaded | LoraFailed]: ...
+
+
+@runtime_checkable
+class PlaysLoras(Protocol):
+    """An engine with slots for LoRAs; one without refuses them."""
+
+    loras: LoraSlots
+
+
+class NoLoras:
+    """The slots of an engine without."""
+
+    def __init__(self, name: str):
+        self.layers: Mapping[str, tuple[int, int]] = {}
+        self._text = f"{name} plays no LoRAs; choose another --model"
+        self._asked: dict[int, Path | None] = {}
+
+    @property
+    def is_loading(self) -> bool:
+        return bool(self._asked)
+
+    def ask(self, slot: int, path: Path | None) -> None:
+        self._asked[slot] = path
+
+    def swap(self) -> list[LoraLoaded | LoraFailed]:
+        asked, self._asked = self._asked, {}
+        return [LoraFailed(slot, path, self._text) for slot, path in asked.items()]
+
+
 def strip(chunk: Chunk) -> Chunk:
     """The chunk without its arrays, small enough for the pipe."""
     return replace(chunk, frames=NO_PIXELS, audio=NO_SOUND)
@@ -148,9 +216,10 @@ def run(setup: WorkerSetup, connection: Connection) -> None:
     engine = _load(setup, connection)
     if engine is not None:
         with contextlib.suppress(EOFError, ConnectionError):  # the show has closed the pipe
-            connection.send(Ready(engine.info))
+            loras = engine.loras if isinstance(engine, PlaysLoras) else NoLoras(engine.info.name)
+            connection.send(Ready(engine.info, loras.layers))
             while True:
-                _answer(engine, connection, slots)
+                _answer(engine, loras, connection, slots)
     slots.close()
 
 
@@ -200,16 +269,29 @@ def _load(setup: WorkerSetup, connection: Connection) -> Engine | None:
     return engine
 
 
-def _answer(engine: Engine, connection: Connection, slots: Slots) -> None:
+def _next(loras: LoraSlots, connection: Connection) -> object:
+    """The next message; LoRAs that were read by then are played from now on."""
+    while True:
+        has_come = connection.poll(LORA_POLL_S if loras.is_loading else None)
+        for reply in loras.swap():
+            connection.send(reply)
+        if has_come:
+            return connection.recv()
+
+
+def _answer(engine: Engine, loras: LoraSlots, connection: Connection, slots: Slots) -> None:
     """Take the next message and answer it; what an engine raises fails this request alone."""
-    message = connection.recv()
+    message = _next(loras, connection)
     try:
         match message:
             case Request():
-                reply = _generate(engine, connection, slots, message)
+                reply = _generate(engine, loras, connection, slots, message)
             case Encode(prompts):
                 engine.encode(prompts)
                 reply = Encoded(prompts)
+            case LoadLora(slot, path):
+                loras.ask(slot, path)
+                return
             case _:  # step values or a cancel that came after the chunk was done
                 return
     except (EOFError, ConnectionError):  # the show has closed the pipe
@@ -223,7 +305,9 @@ def _answer(engine: Engine, connection: Connection, slots: Slots) -> None:
     connection.send(reply)
 
 
-def _generate(engine: Engine, connection: Connection, slots: Slots, message: Request) -> Done | Cancelled:
+def _generate(
+    engine: Engine, loras: LoraSlots, connection: Connection, slots: Slots, message: Request
+) -> Done | Cancelled:
     request = message.request
     if message.history_slot is not None:
         num_frames, num_samples = message.history_size
@@ -241,6 +325,8 @@ def _generate(engine: Engine, connection: Connection, slots: Slots, message: Req
                 newest = connection.recv()
                 if isinstance(newest, Cancel):
                     return Cancelled(request.index)
+                if isinstance(newest, LoadLora):
+                    loras.ask(newest.slot, newest.path)
                 values = newest if isinstance(newest, StepValues) else values
     return _store(result, slots, message.slot)
 

@@ -11,6 +11,8 @@ from torch.utils.hooks import RemovableHandle
 from ltx_live.model.transformer import Transformer
 from ltx_live.weights.fp8 import FP8Linear, dequantise, quantise
 from ltx_live.weights.lora import Lora
+from ltx_live.weights.streaming import Unit
+from ltx_live.weights.transfer import to_device
 
 
 @torch.no_grad()
@@ -49,36 +51,47 @@ class RuntimeAdapter:
     """A LoRA as a low-rank branch beside every layer it touches: y + strength * (x A^T) (scale B)^T.
 
     `strength` is a plain number, to be set between steps; at 0 outputs are those of the network without LoRA bit for
-    bit. Several adapters add up. Parameters keep their names and places, so streaming works with it. Whoever changes
-    the strength, attaches or detaches clears the TextCache, and makes contexts anew where `touches_text`.
+    bit. Several adapters add up, in the order in which they were attached. Parameters keep their names and places, so
+    streaming works with it. Whoever changes the strength, attaches or detaches clears the TextCache, and makes contexts
+    anew where `touches_text`: where connectors are changed too, so that contexts depend on the strength.
     """
 
     def __init__(
-        self, network: Transformer, lora: Lora, strength: float = 0.0, device: torch.device | str | None = None
+        self,
+        network: Transformer,
+        lora: Lora,
+        strength: float = 0.0,
+        device: torch.device | str | None = None,
+        on_host: bool = False,
     ):
-        """Bring the factors to `device` (default: where activations are) in the network's dtype; not yet attached."""
-        self.lora = lora
+        """Bring the factors to `device` (default: where activations are) in the network's dtype; not yet attached.
+
+        With `on_host` they stay in (pinned) host memory, and each is copied when its layer is computed: slower, and the
+        same numbers. May be called by any thread while the network computes. Raises DeviceError where memory cannot be
+        pinned.
+        """
         self.strength = strength
+        self.on_host = on_host
+        self.touches_text = lora.touches_text
         device = network.patchify_proj.bias.device if device is None else torch.device(device)
         self._network = network
-        self._branches = {
-            layer: (
-                factors.a.to(device, network.dtype),  # (R, in)
-                (factors.b.to(device, torch.float32) * factors.scale).to(network.dtype),  # (out, R)
-            )
-            for layer, factors in lora.factors.items()
+        factors = {
+            f"{layer}.{part}": _converted(factor, scale, network.dtype, own=device.type == "cpu")
+            for layer, each in lora.factors.items()
+            for part, factor, scale in (("a", each.a, 1.0), ("b", each.b, each.scale))
         }
+        if on_host:
+            unit = Unit(factors, pin=device.type == "cuda")
+            factors = unit.views(unit.host)
+        else:
+            factors = to_device(factors, device)
+        self._branches = {layer: (factors[f"{layer}.a"], factors[f"{layer}.b"]) for layer in lora.factors}
         self._handles: list[RemovableHandle] = []
 
     @property
     def num_bytes(self) -> int:
-        """Device memory of the factors."""
+        """Memory of the factors."""
         return sum(factor.nbytes for branch in self._branches.values() for factor in branch)
-
-    @property
-    def touches_text(self) -> bool:
-        """True where connectors are changed too, so that contexts depend on the strength."""
-        return self.lora.touches_text
 
     def attach(self) -> Self:
         """Take part in the network's computation from now on."""
@@ -100,11 +113,18 @@ class RuntimeAdapter:
             if self.strength == 0:
                 return None
             (x,) = args
-            low = F.linear(x.flatten(0, -2), a.to(x.dtype))  # (N, R)
+            low = F.linear(x.flatten(0, -2), a.to(x, non_blocking=True))  # (N, R)
             flat = output.flatten(0, -2)  # (N, out), the layer's own fresh memory
-            return flat.addmm_(low, b.to(x.dtype).t(), alpha=self.strength).view(output.shape)
+            return flat.addmm_(low, b.to(x, non_blocking=True).t(), alpha=self.strength).view(output.shape)
 
         return hook
+
+
+def _converted(factor: Tensor, scale: float, dtype: torch.dtype, own: bool) -> Tensor:
+    """A factor times its scale, rounded once; with `own` it is no view of the file, which somebody may write anew."""
+    if scale == 1.0:
+        return factor.to(dtype, copy=own)
+    return (factor.float() * scale).to(dtype)
 
 
 def _float32_copy(linear: nn.Linear | FP8Linear, device: torch.device | str) -> Tensor:

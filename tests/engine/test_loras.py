@@ -84,11 +84,11 @@ def test_what_depends_on_a_strength_is_made_anew(tiny_folder, lora_files):
     player = engine(tiny_folder, (lora_files[0], 1.0), (lora_files[1], 1.0))
     make(player, 1.0, 1.0)
     kept = player._prompts.context(PARAMS.prompt)
-    player._set_strengths((0.5, 1.0))
+    player.loras.set_strengths((0.5, 1.0))
     assert player._prompts.context(PARAMS.prompt) is kept  # the first touches no text
-    player._set_strengths((0.5, 0.5))
+    player.loras.set_strengths((0.5, 0.5))
     assert player._prompts.context(PARAMS.prompt) is not kept
-    assert [adapter.strength for adapter in player._adapters] == [0.5, 0.5]
+    assert [adapter.strength for adapter in player.loras._adapters.values()] == [0.5, 0.5]
 
 
 def test_more_frames_than_there_is_memory_for(tiny_folder):

@@ -191,7 +191,7 @@ def test_a_lora_is_turned_up_while_a_chunk_is_made(tiny_engine):
     draw, width = torch.Generator().manual_seed(0), transformer.get_submodule(layer).in_features
     factors = Factors(torch.randn(2, width, generator=draw), torch.randn(width, 2, generator=draw), 1.0)
     lora = Lora(Path("x"), {layer: factors}, {}, (), 1, 1)
-    tiny_engine._adapters = [RuntimeAdapter(transformer, lora, 1.0).attach()]
+    tiny_engine.loras.put(1, RuntimeAdapter(transformer, lora, 1.0))
     off = new_take(9, schedule="distilled", num_steps=8, late_latch=True, lora_strength=(0.0,) * 8)
     up = {2: StepValues({"lora_strength": (1.0,) * 8})}
     plain, turned, again = (played(tiny_engine, off, values) for values in ({}, up, up))

@@ -15,6 +15,7 @@ from ltx_live.engine.setup import check_host_memory, is_small, longest_chunk, on
 from ltx_live.errors import CheckpointError, DeviceError, EngineError
 from ltx_live.model.config import TransformerConfig
 from ltx_live.weights import memory
+from ltx_live.weights.check import check_model
 from ltx_live.weights.files import find_model
 from ltx_live.weights.memory import GIB, LTX_2_3, MemoryPlan, Workload, plan
 
@@ -189,6 +190,20 @@ def test_a_gpu_is_planned_for(tiny_folder, gpu):
     made = prepare(settings(tiny_folder, device="auto"))
     assert made.storage.device == GPU and made.storage.dtype == torch.bfloat16
     assert made.plan.mode == "resident" and 0 < made.plan.total_bytes < 2 * GIB and made.max_num_frames == 257
+
+
+def test_live_loras_have_what_the_longest_chunk_leaves(tiny_folder, gpu, write_lora, tmp_path):
+    gpu(20)
+    made = prepare(settings(tiny_folder, device="auto"))
+    assert 0 < made.lora_bytes <= 20 * GIB - made.plan.total_bytes
+    config = check_model(made.files).config
+    work = workload(settings(tiny_folder, num_frames=made.max_num_frames), made.files, config, 0)
+    others = made.plan.total_bytes - made.plan.device_bytes["working"]
+    assert others + work.working_bytes + made.lora_bytes == pytest.approx(20 * GIB)
+    lora = write_lora(tmp_path / "a.safetensors", {"transformer_blocks.1.attn1.to_v": (32, 32)})
+    named = prepare(settings(tiny_folder, device="auto", loras=((lora, 1.0),)))
+    assert named.plan.device_bytes["LoRAs"] == 2 * 2 * 64 and named.lora_bytes == made.lora_bytes
+    assert prepare(settings(tiny_folder)).lora_bytes is None  # the CPU has what there is
 
 
 def test_a_small_model_plays_on_the_cpu_where_the_gpu_is_full(tiny_folder, gpu):
