@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import shutil
 import time
 import weakref
 from dataclasses import replace
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.torch import load_file, save_file
 
 from ltx_live.chunk import Chunk, ChunkRequest
 from ltx_live.engine.loras import Room
@@ -178,16 +178,17 @@ def test_a_merged_slot_and_one_that_is_not_there_are_refused(tiny_folder, files)
 
 
 def test_a_file_may_be_written_anew_while_it_is_played(tiny_folder, files, tmp_path):
-    player, path = engine(tiny_folder), tmp_path / "a.safetensors"
-    shutil.copyfile(files["one"], path)
+    player, path, other = engine(tiny_folder), tmp_path / "a.safetensors", tmp_path / "b.safetensors"
+    dtype = player.networks.transformer.dtype  # of which the file is used as it is
+    for source, target in (("one", path), ("two", other)):
+        save_file({name: tensor.to(dtype) for name, tensor in load_file(files[source]).items()}, target)
     put(player, 1, path)
     before = make(player)
-    data = files["two"].read_bytes()
     with path.open("r+b") as opened:  # in place, as a program that copies does
-        opened.write(data)
+        opened.write(other.read_bytes())
     assert same(make(player), before)
     put(player, 1, path)
-    assert same(make(player), make(engine(tiny_folder, files["two"])))
+    assert same(make(player), make(engine(tiny_folder, other)))
 
 
 def test_where_no_memory_was_planned_factors_stay_on_the_host(tiny_folder, files):
