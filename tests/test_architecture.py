@@ -42,7 +42,7 @@ OWNERS = {  # the files that may import an outside library; numpy may be anywher
     "aiohttp": ["control/http.py"],
     "zeroconf": ["control/oscquery.py"],
     "aalink": ["control/tempo.py"],
-    "sounddevice": ["stage/audio.py", "stage/audio_input.py"],
+    "sounddevice": ["stage/devices.py"],
     "pyglet": ["stage/window.py", "stage/hud.py", "stage/compositor.py"],
     "cyndilib": ["stage/ndi.py"],
     "SpoutGL": ["stage/spout.py"],

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import fnmatch
 import logging
 import threading
 import time
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from ltx_live.chunk import SAMPLE_RATE_HZ
 from ltx_live.errors import DeviceError
+from ltx_live.stage import devices
 from ltx_live.stage.clock import DacLatency, PlayClock
 from ltx_live.stage.player import Player
 
@@ -23,57 +22,26 @@ LATENCY_S = 0.1
 THREAD_PERIOD_S = 0.01
 SILENT_S = 1.0
 STARTING_S = 3.0  # an idle PulseAudio sink may take 1.5 s before it asks for more
-CLOSE_S = 1.0
 RETRY_S = 3.0
 NO_DEVICE = "none"
 
 
-class _NoLibrary(DeviceError):
-    """PortAudio is not installed."""
-
-
-def _sounddevice() -> ModuleType:
-    """The sounddevice module; raises DeviceError when the PortAudio library is missing."""
-    try:
-        import sounddevice
-    except (ImportError, OSError) as error:
-        raise _NoLibrary(
-            f"sound: {error}; install it (Debian/Ubuntu: apt-get install libportaudio2, macOS: brew install portaudio)"
-            " or play with --audio none"
-        ) from None
-    return sounddevice
-
-
 def list_devices() -> list[tuple[int, str, bool]]:
     """Output devices as (index, "name, host API", is the default); raises DeviceError without PortAudio."""
-    sd = _sounddevice()
-    apis = sd.query_hostapis()
-    default = sd.default.device[1]
-    return [
-        (row["index"], f"{row['name']}, {apis[row['hostapi']]['name']}", row["index"] == default)
-        for row in sd.query_devices()
-        if row["max_output_channels"] >= 2
-    ]
+    return [(each.index, each.name, each.is_default) for each in devices.devices("output", 2)]
 
 
 def find_device(pattern: str) -> tuple[int, str]:
-    """The output device for an index, a name or a part of it (`*` allowed, case does not count); "" = default.
+    """The output device that `devices.choose` takes for a pattern.
 
-    A whole name wins over a part. Raises DeviceError when nothing matches, with the names there are.
+    Raises DeviceError when nothing matches, with the names there are.
     """
-    devices = list_devices()
-    wanted = pattern.strip().lower()
-    by_rule = (
-        lambda index, name, default: default if not wanted else wanted == str(index),
-        lambda index, name, default: wanted in (name, name.rpartition(",")[0]),
-        lambda index, name, default: fnmatch.fnmatchcase(name, f"*{wanted}*"),
-    )
-    for rule in by_rule:
-        for index, name, default in devices:
-            if rule(index, name.lower(), default):
-                return index, name
-    names = "; ".join(f"{index} {name}" for index, name, _ in devices) or "there is no sound device"
-    raise DeviceError(f"--audio {pattern or 'default'}: no such output; choose one of: {names}; or none")
+    found = devices.devices("output", 2)
+    device = devices.choose(found, pattern)
+    if device is None:
+        names = "; ".join(f"{each.index} {each.name}" for each in found) or "there is no sound device"
+        raise DeviceError(f"--audio {pattern or 'default'}: no such output; choose one of: {names}; or none")
+    return device.index, device.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +84,7 @@ class AudioOutput:
             if self._pattern:
                 raise
             self._start_thread()
-            if isinstance(error, _NoLibrary):
+            if isinstance(error, devices.NoLibrary):
                 return f"{error}; playing without sound"
             self._search_at_s = time.perf_counter() + RETRY_S
             return f"{error}; playing without sound, looking for a device every {RETRY_S:g} s"
@@ -148,7 +116,7 @@ class AudioOutput:
         """Stop. A dead device that cannot be closed is abandoned: `stuck` is true, and the process needs os._exit."""
         self._search_at_s = None
         if self._search is not None:
-            self._search.join(STARTING_S + CLOSE_S)
+            self._search.join(STARTING_S + devices.CLOSE_S)
             self.stuck |= self._search.is_alive()
         if self._found is not None:
             self._use(self._found)
@@ -166,7 +134,7 @@ class AudioOutput:
         return f"sound: {self.device}, {self._stream.latency * 1000:.0f} ms"
 
     def _open(self, index: int, name: str) -> _Opened:
-        sd = _sounddevice()
+        sd = devices.sounddevice()
         driver = object()
 
         def callback(out: np.ndarray, num_frames: int, times: Any, status: Any) -> None:
@@ -217,7 +185,7 @@ class AudioOutput:
 
     def _find_and_open(self) -> None:
         """Open the chosen device if it is there, and keep it in `_found` once it asks for sound."""
-        sd = _sounddevice()
+        sd = devices.sounddevice()
         try:
             sd._terminate()  # PortAudio lists devices once; only this makes it look again
             sd._initialize()
@@ -234,15 +202,9 @@ class AudioOutput:
         self._found = opened
 
     def _close_stream(self) -> None:
-        """Close the stream in a thread of its own: a dead JACK server never returns from it."""
         stream, self._stream, self.device = self._stream, None, None
         self._driver = None
-        if stream is None:
-            return
-        closing = threading.Thread(target=stream.close, name="close-sound", daemon=True)
-        closing.start()
-        closing.join(CLOSE_S)
-        self.stuck |= closing.is_alive()
+        self.stuck |= stream is not None and devices.close_stream(stream)
 
     def _start_thread(self) -> None:
         driver = object()

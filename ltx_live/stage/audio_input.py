@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import fnmatch
 import logging
 import threading
 import time
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -15,6 +13,7 @@ import numpy as np
 from ltx_live.chunk import SAMPLE_RATE_HZ
 from ltx_live.errors import DeviceError
 from ltx_live.media.live_sound import LiveSound
+from ltx_live.stage import devices
 
 log = logging.getLogger(__name__)
 
@@ -22,17 +21,7 @@ LATENCY_S = 0.04
 BLOCK = SAMPLE_RATE_HZ // 100
 SILENT_S = 1.0
 STARTING_S = 3.0
-CLOSE_S = 1.0
 RETRY_S = 3.0
-
-
-def _sounddevice() -> ModuleType:
-    """The sounddevice module; raises DeviceError when the PortAudio library is missing."""
-    try:
-        import sounddevice
-    except (ImportError, OSError) as error:
-        raise DeviceError(f"sound input: {error}; install PortAudio (Debian/Ubuntu: libportaudio2)") from None
-    return sounddevice
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,30 +52,16 @@ def _age_s(told_s: float, nominal_s: float) -> float:
 
 
 def find_input(pattern: str) -> Input:
-    """The input device for an index, a name or a part of it (`*` allowed, case does not count); "" = default.
+    """The input device that `devices.choose` takes for a pattern.
 
-    A whole name wins over a part. Raises DeviceError when nothing matches, with the names there are.
+    Raises DeviceError when nothing matches, with the names there are.
     """
-    sd = _sounddevice()
-    apis = sd.query_hostapis()
-    default = sd.default.device[0]
-    inputs = [
-        Input(row["index"], f"{row['name']}, {apis[row['hostapi']]['name']}", min(2, row["max_input_channels"]))
-        for row in sd.query_devices()
-        if row["max_input_channels"]
-    ]
-    wanted = pattern.strip().lower()
-    rules = (
-        lambda index, name: index == default if not wanted else wanted == str(index),
-        lambda index, name: wanted in (name, name.rpartition(",")[0]),
-        lambda index, name: fnmatch.fnmatchcase(name, f"*{wanted}*"),
-    )
-    for rule in rules:
-        for each in inputs:
-            if rule(each.index, each.name.lower()):
-                return each
-    names = "; ".join(f"{each.index} {each.name}" for each in inputs) or "there is none"
-    raise DeviceError(f"sound input {pattern or 'default'}: no such device; choose one of: {names}")
+    found = devices.devices("input", 1)
+    device = devices.choose(found, pattern)
+    if device is None:
+        names = "; ".join(f"{each.index} {each.name}" for each in found) or "there is none"
+        raise DeviceError(f"sound input {pattern or 'default'}: no such device; choose one of: {names}")
+    return Input(device.index, device.name, min(2, device.num_channels))
 
 
 class AudioInput:
@@ -166,7 +141,7 @@ class AudioInput:
 
     def _start(self, pattern: str, device: Input) -> _Opened:
         """Start a stream whose callback writes to `sound` while it is this input's."""
-        sd = _sounddevice()
+        sd = devices.sounddevice()
         owner = object()
 
         def callback(block: np.ndarray, num_samples: int, times: Any, status: Any) -> None:
@@ -193,11 +168,5 @@ class AudioInput:
         return _Opened(pattern, device.name, stream, owner)
 
     def _close_stream(self) -> None:
-        """Close the stream in a thread of its own: a dead JACK server never returns from it."""
         stream, self._stream, self.device, self._owner = self._stream, None, None, None
-        if stream is None:
-            return
-        closing = threading.Thread(target=stream.close, name="close-input", daemon=True)
-        closing.start()
-        closing.join(CLOSE_S)
-        self.stuck |= closing.is_alive()
+        self.stuck |= stream is not None and devices.close_stream(stream)
