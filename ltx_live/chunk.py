@@ -40,6 +40,16 @@ def num_prefix_frames(num_frames: int, num_available: int) -> int:
     return PREFIX_FRAMES if num_frames > PREFIX_FRAMES <= num_available else 1
 
 
+def guide_size(size: tuple[int, int], factor: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    """(width, height) of the picture in a guide for chunks of this size, and of the guide itself.
+
+    The guide is filled up to multiples of 32 at the right and at the bottom, so that its picture lies over the chunk's
+    at exactly `factor` whatever the size: 288x160 by 2 is a picture of 144x80 in a guide of 160x96.
+    """
+    picture = tuple(-(-side // factor) for side in size)
+    return picture, tuple(-(-side // 32) * 32 for side in picture)
+
+
 def num_steps(params: Any) -> int:
     """Denoising steps of a chunk with these values."""
     return len(params.sigmas) - 1 if params.sigmas else params.num_steps
@@ -112,13 +122,15 @@ class Inputs:
     """What a chunk is given beside its prompts; None where it is not given.
 
     image (H, W, 3) uint8 of the chunk's size: its first frame, no picture of the past is then continued. guide
-    (F, h, w, 3) uint8: a reference frame for each of its frames, overlap included, smaller by a whole factor. driving
-    (S, 2) float32 at 48 kHz from media position `driving_start` on: what is heard; it begins DRIVING_CONTEXT_S before
-    the chunk's start. speaker (S, 2) float32 at 48 kHz: whose voice is to be heard.
+    (F, h, w, 3) uint8: a reference frame for each of its frames, overlap included, smaller by the whole number
+    `guide_factor` and as large as `guide_size` says. driving (S, 2) float32 at 48 kHz from media position
+    `driving_start` on: what is heard; it begins DRIVING_CONTEXT_S before the chunk's start. speaker (S, 2) float32 at
+    48 kHz: whose voice is to be heard.
     """
 
     image: np.ndarray | None = None
     guide: np.ndarray | None = None
+    guide_factor: int = 1
     driving: np.ndarray | None = None
     driving_start: int = 0
     speaker: np.ndarray | None = None

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from ltx_live.chunk import ChunkRequest
+from ltx_live.chunk import ChunkRequest, Inputs, guide_size
 from ltx_live.engine.continuity import Plan
 from ltx_live.engine.encoders import (
     ANALYSIS_REACH_SAMPLES,
@@ -20,9 +18,9 @@ from ltx_live.model.latents import VideoGeometry, reference_video_positions
 
 
 def conditioned(
-    states: AV[LatentState], plan: Plan, request: ChunkRequest, encoders: Encoders, width: int
+    states: AV[LatentState], plan: Plan, request: ChunkRequest, encoders: Encoders, size: tuple[int, int]
 ) -> AV[LatentState]:
-    """The states with the request's inputs in them; `width` is the chunk's, in pixels.
+    """The states with the request's inputs in them; `size` is the chunk's (width, height) in pixels.
 
     A strength of 0 is as if there were no input. Raises EngineError for a guide that does not fit the chunk.
     """
@@ -31,7 +29,7 @@ def conditioned(
     if inputs.image is not None and params.i2v_strength > 0:
         video = FirstFrame(encoders.frames(inputs.image[None]), params.i2v_strength).apply(video)
     if inputs.guide is not None and params.control_strength > 0:
-        video = _reference_video(inputs.guide, plan, params.control_strength, encoders, width).apply(video)
+        video = _reference_video(inputs, plan, params.control_strength, encoders, size).apply(video)
     if inputs.driving is not None:
         audio = _driving_audio(request, plan, encoders).apply(audio)
     if inputs.speaker is not None:
@@ -48,19 +46,18 @@ def _driving_audio(request: ChunkRequest, plan: Plan, encoders: Encoders) -> Dri
     return DrivingAudio(encoders.sound(request.inputs.driving_sound(start, end), num_latents, opens_clip))
 
 
-def _reference_video(guide: np.ndarray, plan: Plan, strength: float, encoders: Encoders, width: int) -> ReferenceVideo:
+def _reference_video(
+    inputs: Inputs, plan: Plan, strength: float, encoders: Encoders, size: tuple[int, int]
+) -> ReferenceVideo:
     """The guide laid over the whole picture, in time with the chunk's own frames."""
-    window = plan.window
-    num_frames, height, guide_width = guide.shape[:3]
-    if num_frames != window.num_frames or width % guide_width or guide_width % 32 or height % 32:
+    window, factor = plan.window, inputs.guide_factor
+    num_frames, height, width = inputs.guide.shape[:3]
+    _, wanted = guide_size(size, factor)
+    if (num_frames, (width, height)) != (window.num_frames, wanted):
         raise EngineError(
-            f"guide: {num_frames} frames of {guide_width}x{height} do not fit a chunk of {window.num_frames} frames "
-            f"{width} pixels wide; its sides must be the chunk's divided by a whole number, and multiples of 32"
+            f"guide: {num_frames} frames of {width}x{height} do not fit a chunk of {window.num_frames} frames "
+            f"{size[0]}x{size[1]}; by {factor} they must be {wanted[0]}x{wanted[1]}"
         )
-    positions = reference_video_positions(
-        VideoGeometry(num_frames, guide_width, height),
-        window.frame_rate,
-        width // guide_width,
-        window.video_start_s,
-    )
-    return ReferenceVideo(encoders.frames(guide), positions, strength)
+    geometry = VideoGeometry(num_frames, width, height)
+    positions = reference_video_positions(geometry, window.frame_rate, factor, window.video_start_s)
+    return ReferenceVideo(encoders.frames(inputs.guide), positions, strength)

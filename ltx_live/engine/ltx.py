@@ -116,7 +116,8 @@ class LtxEngine:
         plan = self._past.plan(request)
         geometry = self._geometry(plan)
         drift = Drift(params, request.played, plan.scene, geometry.tokens_per_frame)
-        states = conditioned(self._states(plan, drift.strength), plan, request, self._encoders, self.info.width)
+        size = self.info.width, self.info.height
+        states = conditioned(self._states(plan, drift.strength), plan, request, self._encoders, size)
         noise = draw_noise(states, AV(2 * request.seed, 2 * request.seed + 1))
         denoiser = self._denoiser(states, params.identity_guidance_scale)
         stopwatch.lap("encode")

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ltx_live.chunk import DRIVING_CONTEXT_S, SAMPLE_RATE_HZ, ChunkRequest, Inputs
+from ltx_live.chunk import DRIVING_CONTEXT_S, SAMPLE_RATE_HZ, ChunkRequest, Inputs, guide_size
 from ltx_live.engine.testcard import TestCardEngine
 from ltx_live.errors import EngineError
 from ltx_live.params import GenerationParams
@@ -75,9 +75,20 @@ def test_guide_is_followed_by_its_strength_and_cut_off(tiny_engine):
     assert (none.frames == without.frames).all() and (none.audio == without.audio).all()
 
 
+def test_small_guide_lies_over_the_picture_whatever_the_size(tiny_engine):
+    assert guide_size((WIDTH, HEIGHT), 2) == ((32, 16), (32, 32))
+    assert guide_size((288, 160), 2) == ((144, 80), (160, 96))
+    guide = picture(2, NUM_FRAMES, 32, 32)
+    _, states = make(tiny_engine, request(inputs=Inputs(guide=guide, guide_factor=2)))
+    video = states.video
+    of_guide = video.positions[0, 1:, video.num_target :]
+    assert of_guide.shape[1] == video.num_target // 2  # one token a latent, where the picture has two
+    assert of_guide[0].max() == 64 and of_guide[1].max() == 64  # rows reach below the picture, which ends at 32
+
+
 @pytest.mark.parametrize("shape", [(9, 32, 64), (NUM_FRAMES, 16, 32), (NUM_FRAMES, 32, 48)])
 def test_guide_that_does_not_fit_is_told(tiny_engine, shape):
-    with pytest.raises(EngineError, match="guide: .* do not fit a chunk of 17 frames 64 pixels wide"):
+    with pytest.raises(EngineError, match="guide: .* do not fit a chunk of 17 frames 64x32"):
         make(tiny_engine, request(inputs=Inputs(guide=picture(2, *shape))))
 
 
