@@ -15,12 +15,14 @@ from typing import Any
 
 from ltx_live.config import EMBEDDED, Config
 from ltx_live.control import bank
+from ltx_live.control.cues import load_cues
 from ltx_live.control.event import Event, Origin, Transaction
 from ltx_live.control.files import load_mappings
 from ltx_live.control.mapping import Mapper
 from ltx_live.control.midi import MidiReceiver
 from ltx_live.control.osc import OscReceiver
 from ltx_live.control.registry import Registry
+from ltx_live.desk import Desk
 from ltx_live.engine.process import Died, EngineProcess, Failed
 from ltx_live.engine.slots import Slots, num_slots
 from ltx_live.engines import engine_spec
@@ -65,7 +67,10 @@ def assemble(config: Config, closing: contextlib.ExitStack, received: Sequence[i
 
     None where a signal was `received` while the engine looked for its model.
     """
-    registry = Registry(initial_values(config.values), fixed=config.fixed())
+    fixed = config.fixed()
+    desk = Desk(load_cues(config.cues) if config.cues else (), fixed=fixed)
+    values = initial_values(config.values)
+    registry = Registry(values | desk.begin(values), fixed=fixed, effects=desk)
     mapper = Mapper(load_mappings(config.mapping, config.home))
     events: queue.SimpleQueue[Transaction] = queue.SimpleQueue()
     osc = OscReceiver(events, *config.osc)
@@ -93,7 +98,8 @@ def assemble(config: Config, closing: contextlib.ExitStack, received: Sequence[i
             show_log.write(line + "\n")
 
     session = Session(slots.layout.longest, write_log)
-    show = Show(config, Parts(registry, mapper, events, osc, engine, slots, session, audio, window, composer, midi))
+    parts = Parts(registry, mapper, events, osc, engine, slots, session, audio, window, composer, midi, desk)
+    show = Show(config, parts)
     closing.callback(show.close)
     show.draw()  # the title card; the first drawing takes a while
     osc.start()

@@ -42,6 +42,7 @@ class Config:
     lora_unmatched: str = "error"
     values: Mapping[str, Any] = field(default_factory=dict)
     mapping: str = "default"
+    cues: Path | None = None
     osc: tuple[str, int] = ("127.0.0.1", OSC_PORT)
     midi: str = ""
     audio: str = ""

@@ -32,10 +32,14 @@ class Playing:
 
 
 class Display:
-    """Gathers what is told; `latency` measures gestures by the first new picture that shows them."""
+    """Gathers what is told; `cue` is where the cue list stands, in words.
+
+    `latency` measures gestures by the first new picture that shows them.
+    """
 
     def __init__(self, registry: Registry, session: Session, tempo: Tempo):
         self.latency = Latency()
+        self.cue = ""
         self._registry = registry
         self._session = session
         self._tempo = tempo
@@ -100,6 +104,7 @@ class Display:
             bar=status.bar,
             beats_per_bar=self._tempo.beats_per_bar,
             grid=grid,
+            cue=self.cue,
             recording=recording,
             control=control,
             messages=messages,

@@ -84,6 +84,7 @@ def add_loading_options(command: argparse._ActionsContainer) -> None:
 def add_show_options(command: Parser) -> None:
     """The options of `play` alone: how it is shown, heard and controlled."""
     command.add_argument("--mapping", default="default", metavar="FILE", help="MIDI mapping (default)")
+    command.add_argument("--cues", type=Path, metavar="FILE.toml", help="cue list to play")
     command.add_argument("--osc", default="", metavar="HOST:PORT", help="where OSC is received (127.0.0.1:9130)")
     command.add_argument("--midi", default="", metavar="NAME|none", help="MIDI input, part of its name")
     command.add_argument("--audio", default="", metavar="NAME|none", help="sound output, part of its name or its index")
@@ -235,6 +236,7 @@ def show_config(args: argparse.Namespace) -> Config:
     return dataclasses.replace(
         made,
         mapping=args.mapping,
+        cues=args.cues and args.cues.expanduser(),
         osc=config.parse_address(args.osc) if args.osc else made.osc,
         midi=args.midi,
         audio=args.audio,

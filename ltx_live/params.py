@@ -29,6 +29,7 @@ LANDINGS = ("now", "chunk", "beat", "bar", "2 bars", "4 bars")
 NUM_BANK_SLOTS = 64
 NUM_PROMPTS = 8
 NUM_LORAS = 8
+NUM_SNAPSHOTS = 32
 SEED_MAX = 2**31 - 1
 
 
@@ -164,6 +165,9 @@ def _trigger(name: str, tier: Tier, doc: str, **more: Any):
     return Parameter(name, "trigger", None, tier, doc, **more)
 
 
+UNTOUCHED = "out/master, out/blackout, out/freeze, pause, audio, av, tempo, window, rec"
+"""What a snapshot does not touch by default: level, sound, beat, window and recording."""
+
 MODES = "0.4"
 """The version that brings the rows marked with it."""
 
@@ -252,6 +256,23 @@ PARAMETERS: tuple[Parameter, ...] = (
     _trigger("tempo/resync", "frame", "beat one is now"),
     _trigger("tempo/nudge_up", "frame", "beats a little earlier"),
     _trigger("tempo/nudge_down", "frame", "beats a little later"),
+    # Snapshots and cues.
+    _trigger("snap/N/save", "frame", "keep the present values in this snapshot", count=NUM_SNAPSHOTS),
+    _trigger("snap/N/recall", "frame", "bring the values of this snapshot back", count=NUM_SNAPSHOTS),
+    _str("snap/N/name", "frame", "the name of this snapshot", count=NUM_SNAPSHOTS),
+    _float("snap/morph", 0.0, 0, 600, "frame", "time in which a recall is reached, 0 = at once", unit="s"),
+    _int("snap/a", 0, 0, NUM_SNAPSHOTS, "frame", "snapshot at snap/xfade 0"),
+    _int("snap/b", 0, 0, NUM_SNAPSHOTS, "frame", "snapshot at snap/xfade 1"),
+    _float("snap/xfade", 0.0, 0, 1, "frame", "mixes snapshots snap/a and snap/b"),
+    Parameter("snap/exclude", "str", UNTOUCHED, "frame", "what a recall leaves alone: names, groups, patterns"),
+    _trigger("cue/go", "frame", "play the next cue"),
+    _trigger("cue/back", "frame", "play the cue before"),
+    _trigger("cue/goto", "frame", "play the cue of this number or name"),
+    _trigger("cue/stop", "frame", "wait for no follow time, and leave what morphs where it is"),
+    _trigger("cue/list", "frame", "send the cue list back"),
+    _bool("cue/follow", True, "frame", "cues follow by themselves after their time"),
+    _str("cue/current", "frame", "the cue that was played last; setting it plays another"),
+    _str("cue/next", "frame", "the cue that cue/go plays; set it to choose another"),
     # Recording.
     _trigger("rec/start", "frame", "start recording"),
     _trigger("rec/stop", "frame", "stop recording"),

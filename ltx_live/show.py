@@ -18,6 +18,7 @@ from ltx_live.control.mapping import Mapper
 from ltx_live.control.midi import CLOCK, MidiReceiver
 from ltx_live.control.osc import OscReceiver
 from ltx_live.control.registry import Change, Fired, Registry
+from ltx_live.desk import MORPH, Desk
 from ltx_live.display import Display, Playing
 from ltx_live.engine.process import Died, EngineProcess, Failed, Loading, Message, Ready
 from ltx_live.engine.slots import Slots
@@ -64,6 +65,7 @@ class Parts:
     window: Window | None
     composer: Composer
     midi: MidiReceiver
+    desk: Desk
 
 
 class Show:
@@ -139,6 +141,8 @@ class Show:
     def obey(self) -> None:
         """Let the controls that have come take effect, and set the level of the sound."""
         until_s = time.perf_counter() + CONTROL_S
+        for transaction in self.parts.desk.due(time.perf_counter(), self.parts.registry.values):
+            self._apply(transaction)
         for transaction in drain(self.parts.events):
             self._apply(transaction)
             if time.perf_counter() > until_s:
@@ -174,6 +178,8 @@ class Show:
         request = self._flow.ask(moment)
         if request is not None:
             self._display.asked(request)
+            if self.parts.desk.asked():
+                self._take_values()
 
     def draw(self) -> None:
         """Show the picture of the moment, where there is a window."""
@@ -229,7 +235,7 @@ class Show:
     def _take_values(self) -> None:
         self._output = self.parts.registry.output()
         self._generation = self.parts.registry.generation()
-        self._rules = landing_rules(self.parts.registry.values)
+        self._rules = self.parts.desk.soften(landing_rules(self.parts.registry.values))
 
     def _append(self, chunk: Chunk) -> None:
         player = self.parts.audio.player
@@ -275,6 +281,8 @@ class Show:
                 events += self.parts.mapper.translate(sent, registry.values)
         epoch = registry.epoch
         outcome = registry.apply(tuple(events))
+        self.parts.desk.heard(tuple(events), outcome)
+        is_morph = any(event.origin == MORPH for event in events)
         for reply in outcome.replies:
             self.parts.osc.send(reply.address, reply.args, reply.origin.reply_to)
         for error in outcome.errors:
@@ -282,11 +290,11 @@ class Show:
         for event in events:
             if event.address == NOTICE:
                 self.say(str(event.args[0]), logging.INFO)
-        if outcome.messages:
+        if outcome.messages and not is_morph:
             self._control = outcome.messages[-1]
         if outcome.changes:
             self._take_values()
-        if registry.epoch != epoch:
+        if registry.epoch != epoch and not is_morph:
             self._display.latency.asked(registry.epoch, events[0].time_s)
         for change in outcome.changes:
             self._follow(change, events[0])
@@ -339,6 +347,8 @@ class Show:
                 recordings.start(recordings.new_path(values["rec/name"]), values["frame_rate"])
             case "rec/stop" | "rec/toggle" if is_recording:
                 recordings.stop()
+        for reply in self.parts.desk.answer(fired, event):
+            self.parts.osc.send(reply.address, reply.args, reply.origin.reply_to)
 
     def _answer(self, question: Event) -> None:
         """Answer a question about the status."""
@@ -347,6 +357,7 @@ class Show:
             self.parts.osc.send(reply.address, reply.args, reply.origin.reply_to)
 
     def _status(self, picture: Picture | None) -> status.Status:
+        self._display.cue = self.parts.desk.words(self.parts.registry.values)
         playing = Playing(
             *self._state(), self._position, self._timeline.end, picture, self._output_latency_s, self._position_s
         )

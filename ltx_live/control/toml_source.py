@@ -51,8 +51,11 @@ class Source:
             start = own[index]
         others = [i for i in headers if not table or not re.match(rf"\s*\[\s*{name}\s*\.", lines[i])]
         end = next((i for i in others if i > start or not table), end)
-        begins, within = (re.compile(rf"{before}\"?{re.escape(key)}\"?\s*=") for before in (r"\s*", r".*[{,]\s*"))
+        written = rf"[\"']?{re.escape(key)}[\"']?"
+        begins, within = (re.compile(rf"{before}{written}\s*=") for before in (r"\s*", r".*[{,]\s*"))
         places = [i for pattern in (begins, within) for i in range(start, end) if key and pattern.match(lines[i])]
+        if not table and key:  # a table of the file's own top
+            places += [i for i in headers if re.match(rf"\s*\[+\s*{written}\s*[\].]", lines[i])]
         return (places[0] if places else start) + 1
 
     def check(self, keys: Keys, table: Any, kind: str, index: int = 0, where: str | None = None) -> None:

@@ -87,6 +87,7 @@ class Window:
         self._keys = {key.chord: key for key in keys.active_keys()}
         self._field: TextField | None = None
         self._swallow_text = False
+        self._prefix = ""
         self._help = False
         self._notice: tuple[tuple[str, float], ...] = ()
         self._quit_s = self._moved_s = -1e9
@@ -225,6 +226,7 @@ class Window:
             key.symbol_string(symbol), bool(modifiers & key.MOD_SHIFT), ctrl, bool(modifiers & key.MOD_ALT)
         )
         self._swallow_text = False
+        name, self._prefix = self._prefix + name, ""
         if self._field is not None:
             self._edit(name)
         elif name in self._keys:
@@ -260,6 +262,10 @@ class Window:
 
     def _do_edit(self) -> None:
         self._field, self._swallow_text, self._help = TextField(), True, False
+
+    def _do_save(self) -> None:
+        self._prefix = keys.SAVE
+        self._notice = (("save a snapshot: press its number", self._clock() + QUIT_AGAIN_S),)
 
     def _do_help(self) -> None:
         self._help, self._stale = not self._help, True
