@@ -15,18 +15,19 @@ from typing import Any
 
 from ltx_live.config import EMBEDDED, Config
 from ltx_live.control import bank
-from ltx_live.control.cues import load_cues
-from ltx_live.control.event import Event, Origin, Transaction
+from ltx_live.control.event import NOTICE, Event, Origin, Transaction
 from ltx_live.control.files import load_mappings
 from ltx_live.control.mapping import Mapper
 from ltx_live.control.midi import MidiReceiver
 from ltx_live.control.osc import OscReceiver
 from ltx_live.control.registry import Registry
+from ltx_live.control.snapshots import Snapshots
 from ltx_live.desk import Desk
 from ltx_live.engine.process import Died, EngineProcess, Failed
 from ltx_live.engine.slots import Slots, num_slots
 from ltx_live.engines import engine_spec
 from ltx_live.errors import DeviceError, EngineError
+from ltx_live.keeping import Keeper
 from ltx_live.pocket.reading import BANK
 from ltx_live.session import Session
 from ltx_live.show import Parts, Show
@@ -68,8 +69,8 @@ def assemble(config: Config, closing: contextlib.ExitStack, received: Sequence[i
     None where a signal was `received` while the engine looked for its model.
     """
     fixed = config.fixed()
-    desk = Desk(load_cues(config.cues) if config.cues else (), fixed=fixed)
-    values = initial_values(config.values)
+    desk = Desk(config.cues, Snapshots(config.snapshots), fixed)
+    values = initial_values(config.values, config.own_bank)
     registry = Registry(values | desk.begin(values), fixed=fixed, effects=desk)
     mapper = Mapper(load_mappings(config.mapping, config.home))
     events: queue.SimpleQueue[Transaction] = queue.SimpleQueue()
@@ -98,8 +99,12 @@ def assemble(config: Config, closing: contextlib.ExitStack, received: Sequence[i
             show_log.write(line + "\n")
 
     session = Session(slots.layout.longest, write_log)
-    parts = Parts(registry, mapper, events, osc, engine, slots, session, audio, window, composer, midi, desk)
+    keeper = Keeper(config, desk, registry.values, lambda text: events.put((notice(text),)))
+    closing.callback(keeper.close)
+    parts = Parts(registry, mapper, events, osc, engine, slots, session, audio, window, composer, midi, desk, keeper)
     show = Show(config, parts)
+    if config.told:
+        show.say(config.told)
     closing.callback(show.close)
     show.draw()  # the title card; the first drawing takes a while
     osc.start()
@@ -120,13 +125,23 @@ def _wait_for_plan(engine: EngineProcess, received: Sequence[int]) -> None:
         raise EngineError(message.text)
 
 
-def initial_values(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values with the pocket's prompts in the empty slots of the bank; where no prompt is set, a slot plays."""
-    filled = {name: text for name, text in bank.slot_values(BANK).items() if not values[name]}
+def initial_values(values: Mapping[str, Any], own_bank: bool = False) -> dict[str, Any]:
+    """The values with the pocket's prompts in the empty slots of the bank; where no prompt is set, a slot plays.
+
+    A bank of the show's own is left as it is.
+    """
+    filled = {} if own_bank else {name: text for name, text in bank.slot_values(BANK).items() if not values[name]}
     values = {**values, **filled}
-    if values["prompt"]:
+    if values["prompt"] or not bank.filled_slots(values):
         return values
+    if not values[f"bank/{values['bank/selected'] or 1}/text"]:
+        values["bank/selected"] = bank.filled_slots(values)[0]
     return {**values, **bank.connect(values, values["bank/selected"] or 1)}
+
+
+def notice(text: str) -> Event:
+    """An event that tells the performer something."""
+    return Event(NOTICE, (text,), Origin("app"), time.perf_counter())
 
 
 def _open_window(config: Config, events: queue.SimpleQueue[Transaction], registry: Registry) -> tuple[Window, Composer]:

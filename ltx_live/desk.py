@@ -79,8 +79,10 @@ class Desk:
     def of_value(self, name: str, value: Any, values: Mapping[str, Any]) -> dict[str, Any]:
         """What setting a value sets besides, or instead."""
         match name:
-            case "cue/current":
-                return self._play(cue_list.find(self.cues, value), values)
+            case "cue/current" if value:
+                cue = cue_list.find(self.cues, value)
+                is_there = cue is self._known(values["cue/current"])
+                return {name: cue.label} if is_there else self._play(cue, values)
             case "cue/next" if value:
                 return {"cue/next": cue_list.find(self.cues, value).label}
             case "snap/xfade":

@@ -281,6 +281,7 @@ PARAMETERS: tuple[Parameter, ...] = (
     # System.
     _trigger("sys/panic", "frame", "blackout and mute"),
     _trigger("sys/ping", "frame", "answers /ltx/sys/pong with the same arguments"),
+    _trigger("sys/save", "frame", "write values, bank and snapshots into the show file"),
     _trigger("sys/dump", "frame", "send every value back"),
 )  # fmt: skip
 

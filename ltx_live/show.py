@@ -25,6 +25,7 @@ from ltx_live.engine.slots import Slots
 from ltx_live.errors import EngineError, LtxLiveError
 from ltx_live.flow import Flow
 from ltx_live.gestures import landing_rules
+from ltx_live.keeping import Keeper
 from ltx_live.moment import Moment
 from ltx_live.pocket.reading import Understood, understand
 from ltx_live.recordings import Recordings
@@ -66,6 +67,7 @@ class Parts:
     composer: Composer
     midi: MidiReceiver
     desk: Desk
+    keeper: Keeper
 
 
 class Show:
@@ -143,6 +145,7 @@ class Show:
         until_s = time.perf_counter() + CONTROL_S
         for transaction in self.parts.desk.due(time.perf_counter(), self.parts.registry.values):
             self._apply(transaction)
+        self._apply(self.parts.keeper.update(time.perf_counter()))
         for transaction in drain(self.parts.events):
             self._apply(transaction)
             if time.perf_counter() > until_s:
@@ -282,6 +285,7 @@ class Show:
         epoch = registry.epoch
         outcome = registry.apply(tuple(events))
         self.parts.desk.heard(tuple(events), outcome)
+        self.parts.keeper.heard(outcome, time.perf_counter())
         is_morph = any(event.origin == MORPH for event in events)
         for reply in outcome.replies:
             self.parts.osc.send(reply.address, reply.args, reply.origin.reply_to)

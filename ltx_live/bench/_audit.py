@@ -27,6 +27,7 @@ from ltx_live.config import Config, initial_values
 from ltx_live.control.event import Event, Origin
 from ltx_live.control.mapping import Mapper
 from ltx_live.control.registry import Registry
+from ltx_live.desk import Desk
 from ltx_live.engine.process import Cancelled, Encoded, Message, Ready
 from ltx_live.engine.slots import SlotLayout
 from ltx_live.engine.worker import GOMP_SPINCOUNT
@@ -254,6 +255,8 @@ def assemble(config: Config, clock: Clock, chunk_time_s: float) -> tuple[show.Sh
         window=Watched(None, drawn),
         composer=NumpyCompositor(),
         midi=SimpleNamespace(num_bad=0),
+        desk=Desk(),
+        keeper=SimpleNamespace(update=lambda now_s: (), heard=lambda outcome, now_s: None),
     )
     return show.Show(config, parts), sound
 
