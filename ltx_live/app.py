@@ -69,7 +69,7 @@ def assemble(config: Config, closing: contextlib.ExitStack, received: Sequence[i
     None where a signal was `received` while the engine looked for its model.
     """
     fixed = config.fixed()
-    desk = Desk(config.cues, Snapshots(config.snapshots), fixed)
+    desk = Desk(config.cues, Snapshots(config.snapshots, fixed), fixed)
     values = initial_values(config.values, config.own_bank)
     registry = Registry(values | desk.begin(values), fixed=fixed, effects=desk)
     mapper = Mapper(load_mappings(config.mapping, config.home))

@@ -63,19 +63,23 @@ def dumps(table: Mapping[str, Any]) -> str:
 def revise(text: str, changes: Mapping[str, Any]) -> str:
     """The text with these tables in place of its own of that name; what is not concerned stays as it was written.
 
-    Raises tomllib.TOMLDecodeError for a text that is no TOML. Where tomlkit cannot place a change, comments are lost.
+    An empty table or array is taken out; tables of an array keep their order, new ones come last. Where tomlkit cannot
+    place a change, comments are lost. Raises tomllib.TOMLDecodeError for a text that is no TOML.
     """
     wanted = tomllib.loads(text) | dict(changes)
-    for key in [key for key, value in wanted.items() if value in ({}, [])]:
+    gone = [key for key, value in changes.items() if value in ({}, [])]
+    for key in gone:
         del wanted[key]
     try:
         document = tomlkit.parse(text)
-        for key, value in changes.items():
-            _bring(document, key, value)
+        for key in [key for key in changes if key in wanted]:
+            _bring(document, key, wanted[key])
+        for key in gone:
+            document.pop(key, None)
         revised = document.as_string()
-        if tomllib.loads(revised) == wanted:
+        if _in_any_order(tomllib.loads(revised)) == _in_any_order(wanted):
             return revised
-    except (TOMLKitError, tomllib.TOMLDecodeError, ValueError, KeyError, IndexError, TypeError, AttributeError):
+    except (TOMLKitError, tomllib.TOMLDecodeError):
         pass
     return dumps(wanted)
 
@@ -204,14 +208,11 @@ def _value(value: Any) -> str:
 def _bring(container: Any, key: str, wanted: Any) -> None:
     """Make `container[key]` say what is wanted, changing as little as can be."""
     present = container.get(key)
-    if wanted in ({}, []):
-        if present is not None:
-            del container[key]
-    elif isinstance(wanted, Mapping) and isinstance(present, (Table, InlineTable)):
+    if isinstance(wanted, Mapping) and isinstance(present, (Table, InlineTable)):
         _bring_table(present, wanted)
     elif _is_tables(wanted) and isinstance(present, AoT):
         _bring_tables(present, wanted)
-    elif present is None or present.unwrap() != wanted:
+    elif present is None or not _is_same(_plain(present), wanted):
         if present is not None and (_is_table(wanted) or _is_tables(wanted)):
             del container[key]  # it was written in another form
         container[key] = wanted
@@ -265,8 +266,24 @@ def _take_tail(table: Any) -> list[tuple[Any, Any]]:
 
 
 def _identity(table: Mapping[str, Any]) -> Any:
-    found = next((table[name] for name in IDENTITIES if name in table), None)
-    return found.unwrap() if hasattr(found, "unwrap") else found
+    return _plain(next((table[name] for name in IDENTITIES if name in table), None))
+
+
+def _in_any_order(table: Mapping[str, Any]) -> dict[str, Any]:
+    """The data without the order of tables that have an identity."""
+    return {
+        key: {_identity(each): each for each in value} if _is_tables(value) and _identity(value[0]) else value
+        for key, value in table.items()
+    }
+
+
+def _plain(item: Any) -> Any:
+    """What an item of tomlkit says; it gives truth values as they are."""
+    return item.unwrap() if hasattr(item, "unwrap") else item
+
+
+def _is_same(a: Any, b: Any) -> bool:
+    return a == b and isinstance(a, bool) == isinstance(b, bool)
 
 
 if __name__ == "__main__":
