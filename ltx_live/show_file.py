@@ -131,9 +131,10 @@ def _snapshots(source: Source) -> tuple[dict[int, dict[str, Any]], dict[str, str
     """The snapshots by number, and their names as live values."""
     kept, names = {}, {}
     for number, table, index in _numbered(source, "snapshot", _SNAPSHOT, "number", NUM_SNAPSHOTS):
-        kept[number] = read_values(source, ("snapshot", index), table.get("values", {}))
-        for name in kept[number]:
-            if not is_held(name):
+        if "values" in table:
+            kept[number] = read_values(source, ("snapshot", index), table["values"])
+        for name in table.get("values", {}):
+            if not is_held(name.removeprefix("/ltx/")):
                 raise source.error(f"{name} cannot be part of a snapshot", "snapshot", index, name)
         names[f"snap/{number}/name"] = table.get("name", "")
     return kept, names
@@ -180,7 +181,7 @@ def made(values: Mapping[str, Any], snapshots: Mapping[int, Mapping[str, Any]]) 
         name = values[f"snap/{number}/name"]
         if number in snapshots or name:
             named = {"number": number} | ({"name": name} if name else {})
-            kept.append(named | {"values": written(snapshots.get(number, {}))})
+            kept.append(named | ({"values": written(snapshots[number])} if number in snapshots else {}))
     return {"bank": bank, "snapshot": kept}
 
 
