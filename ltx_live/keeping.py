@@ -110,11 +110,12 @@ class Keeper:
         self._made_due_s: float | None = None
         self._next_save_s = self._next_watch_s = self._next_touch_s = 0.0
 
-    def heard(self, outcome: Outcome, now_s: float) -> None:
-        """What has been applied is to be kept."""
+    def heard(self, transaction: Transaction, outcome: Outcome, now_s: float) -> None:
+        """What has been applied is to be kept; what came from the show file is in it."""
         saved = [fired.name for fired in outcome.fired if re.fullmatch(r"snap/\d+/save", fired.name)]
         self._state_due |= bool(outcome.changes or saved)
-        if saved or any(_MADE.fullmatch(change.name) for change in outcome.changes):
+        is_made = saved or any(_MADE.fullmatch(change.name) for change in outcome.changes)
+        if is_made and not any(event.origin == HAND for event in transaction):
             self._made_due_s = now_s + SAVE_S
         if any(fired.name == "sys/save" for fired in outcome.fired):
             self._save_all()
@@ -174,7 +175,7 @@ class Keeper:
     def _look(self, path: Path, now_s: float) -> list[Event]:
         """What a file asks for that was changed by hand."""
         signature = _signature(path)
-        if signature in (None, self._watched[path]):
+        if signature in (None, self._watched[path]) or self._saver.is_revising(path):
             return []
         self._watched[path] = signature
         try:

@@ -11,12 +11,9 @@ from typing import Any, NoReturn
 
 from ltx_live import config, params
 from ltx_live.config import EMBEDDED, Config
-from ltx_live.control.cues import load_cues
 from ltx_live.errors import ConfigError
-from ltx_live.keeping import find_state, state_path
 from ltx_live.lora_files import folders as lora_folders
 from ltx_live.params import NUM_LORAS
-from ltx_live.show_file import ShowFile, load_show
 from ltx_live.weights import catalogue
 from ltx_live.weights.memory import MODES
 
@@ -31,6 +28,8 @@ class Parser(argparse.ArgumentParser):
         """What a show file says is used where the command line says nothing: it gives the defaults."""
         found, rest = super().parse_known_args(args, namespace)
         if self.get_default("takes_show") and found.show is not None:
+            from ltx_live.show_file import load_show
+
             path = find_show(found.show, home(found))
             file = load_show(path)
             self.set_defaults(**file.options)
@@ -269,12 +268,14 @@ def find_show(path: Path, home: Path) -> Path:
 
 def show_config(args: argparse.Namespace) -> Config:
     """The Config of `play`."""
+    from ltx_live.keeping import find_state, state_path
+
     settings: dict[str, Any] = {}
     if args.screen is not None:
         settings["window/screen"] = args.screen
     if args.fullscreen:
         settings |= {"window/fullscreen": True, "window/hud": "off"}
-    file: ShowFile | None = args.file
+    file = args.file
     kept_at = state_path(home(args) / "shows", args.show)
     state, told = find_state(kept_at, args.show, args.model, args.restore)
     restored = {} if state is None else state.values
@@ -311,6 +312,8 @@ def show_config(args: argparse.Namespace) -> Config:
 
 def _cues(args: argparse.Namespace) -> tuple[Any, ...]:
     """The cues of `--cues`, else those of the show file."""
+    from ltx_live.control.cues import load_cues
+
     if args.cues:
         return load_cues(args.cues.expanduser())
     return () if args.file is None else args.file.cues

@@ -285,7 +285,7 @@ class Show:
         epoch = registry.epoch
         outcome = registry.apply(tuple(events))
         self.parts.desk.heard(tuple(events), outcome)
-        self.parts.keeper.heard(outcome, time.perf_counter())
+        self.parts.keeper.heard(tuple(events), outcome, time.perf_counter())
         is_morph = any(event.origin == MORPH for event in events)
         for reply in outcome.replies:
             self.parts.osc.send(reply.address, reply.args, reply.origin.reply_to)

@@ -38,7 +38,7 @@ OWNERS = {  # the files that may import an outside library; numpy may be anywher
     "pythonosc": ["control/osc.py"],
     "mido": ["control/midi.py"],
     "rtmidi": ["control/midi.py"],
-    "tomlkit": ["control/toml_store.py"],
+    "tomlkit": ["control/toml_revise.py"],
     "aiohttp": ["control/http.py"],
     "zeroconf": ["control/oscquery.py"],
     "aalink": ["control/tempo.py"],

@@ -256,7 +256,7 @@ def assemble(config: Config, clock: Clock, chunk_time_s: float) -> tuple[show.Sh
         composer=NumpyCompositor(),
         midi=SimpleNamespace(num_bad=0),
         desk=Desk(),
-        keeper=SimpleNamespace(update=lambda now_s: (), heard=lambda outcome, now_s: None),
+        keeper=SimpleNamespace(update=lambda now_s: (), heard=lambda *applied: None),
     )
     return show.Show(config, parts), sound
 

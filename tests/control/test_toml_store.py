@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ltx_live.control.toml_store import Saver, dumps, revise, write_atomically
+from ltx_live.control.toml_revise import revise
+from ltx_live.control.toml_store import Saver, dumps, write_atomically
 
 SHOW = """# my show
 schema = 1  # one
@@ -78,7 +79,7 @@ def test_tables_come_and_go_whole():
 def test_a_text_that_is_no_toml_is_not_touched(tmp_path):
     path = tmp_path / "show.toml"
     path.write_text("[[bank]\n")
-    command = [sys.executable, "-m", "ltx_live.control.toml_store", str(path)]
+    command = [sys.executable, "-m", "ltx_live.control.toml_revise", str(path)]
     done = subprocess.run(command, input=json.dumps({"values": {"a": 1}}), capture_output=True, text=True)
     assert done.returncode == 1 and "put the file right first" in done.stderr.splitlines()[-1]
     assert path.read_text() == "[[bank]\n" and os.listdir(tmp_path) == ["show.toml"]
@@ -132,7 +133,7 @@ def test_the_saver_writes_the_newest_and_tells_what_fails(tmp_path):
     saver.close()
     assert (tmp_path / "last.toml").read_text() == "a = 49\n"
     assert tomllib.loads((tmp_path / "show.toml").read_text())["values"] == {"num_steps": 7}
-    assert saver.written == {tmp_path / "show.toml": (tmp_path / "show.toml").read_text()}
+    assert saver.written == {tmp_path / name: (tmp_path / name).read_text() for name in ("last.toml", "show.toml")}
     (line,) = told
     assert line.startswith("last.toml is not saved: ") and "No such file" in line
 
