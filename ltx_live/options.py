@@ -287,6 +287,9 @@ def show_config(args: argparse.Namespace) -> Config:
         over=restored if newer else {},
     )
     made = generation_config(args, layers, **settings)
+    for name, reason in made.fixed().items():
+        if name in below:
+            raise file.source.error(f"{name}: {reason}", "values", 0, name)
     with_bank = [each for each in (file, state and state.file) if each is not None and each.has_bank]
     snapshots = {} if file is None else file.snapshots
     return dataclasses.replace(

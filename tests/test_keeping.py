@@ -313,5 +313,11 @@ def test_a_strength_that_is_not_there_is_not_kept(tmp_path):
     assert not any(name.startswith("lora/") for name in show.desk.snapshots.kept[1])
 
 
+def test_a_show_file_that_sets_what_is_not_there(tmp_path, show_path):
+    show_path.write_text(SHOW.replace("[values]", "[values]\n'lora/1/strength' = 0.5"))
+    with pytest.raises(ConfigError, match=r"friday.toml:8: lora/1/strength: no LoRA here; start with --lora FILE"):
+        Show(tmp_path, str(show_path))
+
+
 def test_notices_have_their_own_address():
     assert app.notice("x").address == NOTICE
