@@ -7,6 +7,7 @@ from typing import Any
 
 from ltx_live import params
 from ltx_live.control import cues as cue_list
+from ltx_live.control import tempo_link
 from ltx_live.control.cues import Cue
 from ltx_live.control.event import Event, Origin, Transaction
 from ltx_live.control.glides import Glides, Passed, Span, glides
@@ -85,6 +86,8 @@ class Desk:
                 return {name: cue.label} if is_there else self._play(cue, values)
             case "cue/next" if value:
                 return {"cue/next": cue_list.find(self.cues, value).label}
+            case "tempo/link" if value and not tempo_link.is_there():
+                raise ParameterError(f"/ltx/tempo/link: {tempo_link.MISSING}")
             case "snap/xfade":
                 return self._allowed(self.snapshots.between(value, values))
         return {}

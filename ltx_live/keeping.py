@@ -106,7 +106,7 @@ class Keeper:
         self._saver = Saver(tell)
         self._show = config.show
         self._watched = {path: _signature(path) for path in {config.show, config.cues_file} - {None}}
-        self._state_due = config.state is not None
+        self._state_due = True
         self._made_due_s: float | None = None
         self._next_save_s = self._next_watch_s = self._next_touch_s = 0.0
 
@@ -126,12 +126,8 @@ class Keeper:
             self._made_due_s = None
             if self._show is not None:
                 self._saver.revise(self._show, self._made())
-        if self._state_due and now_s >= self._next_save_s:
-            self._next_save_s = now_s + SAVE_S
-            self._write_state(ended=False)
-        if self._config.state is not None and now_s >= self._next_touch_s:
-            self._next_touch_s = now_s + TOUCH_S
-            self._saver.touch(self._config.state)
+        if self._config.state is not None:
+            self._keep_state(now_s)
         if now_s < self._next_watch_s:
             return ()
         self._next_watch_s = now_s + WATCH_S
@@ -144,6 +140,14 @@ class Keeper:
         if self._config.state is not None:
             self._write_state(ended=True)
         self._saver.close()
+
+    def _keep_state(self, now_s: float) -> None:
+        if self._state_due and now_s >= self._next_save_s:
+            self._next_save_s = now_s + SAVE_S
+            self._write_state(ended=False)
+        if now_s >= self._next_touch_s:
+            self._next_touch_s = now_s + TOUCH_S
+            self._saver.touch(self._config.state)
 
     def _write_state(self, ended: bool) -> None:
         self._state_due = False

@@ -252,6 +252,7 @@ PARAMETERS: tuple[Parameter, ...] = (
     _int("tempo/beats_per_bar", 4, 1, 16, "frame", "beats of a bar"),
     _enum("tempo/quantise", "now", LANDINGS, "frame", "where a change that lands `now` lands instead"),
     _bool("tempo/midi_clock", False, "frame", "follow the clock of a MIDI input"),
+    _bool("tempo/link", False, "frame", "share tempo and beat by Ableton Link (an extra)"),
     _trigger("tempo/tap", "frame", "tap tempo"),
     _trigger("tempo/resync", "frame", "beat one is now"),
     _trigger("tempo/nudge_up", "frame", "beats a little earlier"),

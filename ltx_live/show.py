@@ -145,7 +145,7 @@ class Show:
         until_s = time.perf_counter() + CONTROL_S
         for transaction in self.parts.desk.due(time.perf_counter(), self.parts.registry.values):
             self._apply(transaction)
-        self._apply(self.parts.keeper.update(time.perf_counter()))
+        self._apply((*self.parts.keeper.update(time.perf_counter()), *self._flow.keep_link()))
         for transaction in drain(self.parts.events):
             self._apply(transaction)
             if time.perf_counter() > until_s:
@@ -215,6 +215,7 @@ class Show:
         self._fade_out()
         self.parts.audio.player.playlist = EMPTY
         self.parts.session.history = None
+        self._flow.close()
         self._timeline = Timeline()
         self.recordings.close()
 
@@ -316,7 +317,7 @@ class Show:
         elif re.fullmatch(r"bank/\d+/text", change.name):
             self._flow.encode((change.new,))
         elif change.name.startswith("tempo/"):
-            self._flow.tempo.take(self.parts.registry.values, event.time_s)
+            self._flow.take_tempo(self.parts.registry.values, event.time_s)
         elif change.tier == "reload":
             self.say(f"{change.name} = {change.new} takes effect when the show is started anew")
 

@@ -41,7 +41,7 @@ OWNERS = {  # the files that may import an outside library; numpy may be anywher
     "tomlkit": ["control/toml_revise.py"],
     "aiohttp": ["control/http.py"],
     "zeroconf": ["control/oscquery.py"],
-    "aalink": ["control/tempo.py"],
+    "aalink": ["control/tempo_link.py"],
     "sounddevice": ["stage/devices.py"],
     "pyglet": ["stage/window.py", "stage/hud.py", "stage/compositor.py"],
     "cyndilib": ["stage/ndi.py"],

@@ -256,3 +256,12 @@ def test_words_for_the_display():
     show.send("cue/goto", 2)
     show.play(1)
     assert show.desk.words(show.registry.values) == "cue 2 Song, next 3 End in 2 s"
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_link_can_only_be_turned_on_where_it_is_installed(is_there, monkeypatch):
+    monkeypatch.setattr("ltx_live.control.tempo_link.is_there", lambda: is_there)
+    show = Show(())
+    errors = show.send("tempo/link", 1).errors
+    assert show["tempo/link"] is is_there and bool(errors) is not is_there
+    assert is_there or "pip install 'ltx-live[link]'" in errors[0]
