@@ -137,8 +137,9 @@ class Desk:
             return ""
         left = ""
         if self._follow is not None and values["cue/follow"] and values["cue/next"]:
-            unit = "s" if self._follow.unit == "seconds" else "beats"
-            left = f" in {max(0.0, self._follow.left(self._followed)):.0f} {unit}"
+            number = f"{max(0.0, self._follow.left(self._followed)):.0f}"
+            unit = "s" if self._follow.unit == "seconds" else "beats" if number != "1" else "beat"
+            left = f" in {number} {unit}"
         return f"cue {values['cue/current'] or '-'}, next {values['cue/next'] or '-'}{left}"
 
     def _play(self, cue: Cue, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ltx_live.config import Config
-from ltx_live.control.cues import load_cues
+from ltx_live.control.cues import Cue, load_cues
 from ltx_live.control.event import Event, Origin, Transaction
 from ltx_live.control.registry import Outcome
 from ltx_live.control.toml_source import SCHEMA, read
@@ -96,10 +96,11 @@ def _readable(path: Path) -> ShowFile:
 class Keeper:
     """Writes what has changed, and takes up what was changed in the files. `update` belongs into every tick.
 
-    Without a show file bank and snapshots are kept with the state. `events` are what a file changed by hand asks for.
+    Without a show file bank and snapshots are kept with the state. `values` are the registry's; `tell(line)` is also
+    called from another thread.
     """
 
-    def __init__(self, config: Config, desk: Desk, values: Mapping[str, Any], tell: Any):
+    def __init__(self, config: Config, desk: Desk, values: Mapping[str, Any], tell: Callable[[str], None]):
         self._config, self._desk, self._values, self._tell = config, desk, values, tell
         self._start = dict(values)
         self._fixed = config.fixed()
@@ -108,6 +109,7 @@ class Keeper:
         self._watched = {path: _signature(path) for path in {config.show, config.cues_file} - {None}}
         self._state_due = True
         self._made_due_s: float | None = None
+        self._made_text = ""  # of bank and snapshots: much to write out, and seldom changed
         self._next_save_s = self._next_watch_s = self._next_touch_s = 0.0
 
     def heard(self, transaction: Transaction, outcome: Outcome, now_s: float) -> None:
@@ -115,6 +117,7 @@ class Keeper:
         saved = [fired.name for fired in outcome.fired if re.fullmatch(r"snap/\d+/save", fired.name)]
         self._state_due |= bool(outcome.changes or saved)
         is_made = saved or any(_MADE.fullmatch(change.name) for change in outcome.changes)
+        self._made_text = "" if is_made else self._made_text
         if is_made and not any(event.origin == HAND for event in transaction):
             self._made_due_s = now_s + SAVE_S
         if any(fired.name == "sys/save" for fired in outcome.fired):
@@ -153,11 +156,13 @@ class Keeper:
         self._state_due = False
         last = {"show": str(self._config.show or ""), "model": self._config.model, "ended": ended}
         tables = {"schema": SCHEMA, "last": last, **self._stand(lambda name: True)}
+        text = _HEADER + dumps(tables)
         if self._config.show is None:
-            tables |= self._made()
-        self._saver.write(self._config.state, _HEADER + dumps(tables))
+            self._made_text = self._made_text or "\n" + dumps({key: each for key, each in self._made().items() if each})
+            text += self._made_text
+        self._saver.write(self._config.state, text)
 
-    def _stand(self, is_kept: Any) -> dict[str, Any]:
+    def _stand(self, is_kept: Callable[[str], bool]) -> dict[str, Any]:
         live = {name: v for name, v in self._values.items() if name not in self._fixed and is_kept(name)}
         return stand(live, self._start, self._config.base)
 
@@ -173,8 +178,7 @@ class Keeper:
             self._watched[self._show] = None
             tables = new_show(self._config) | tables
         self._made_due_s = None
-        self._saver.revise(self._show, tables)
-        self._tell(f"saved as {self._show}")
+        self._saver.revise(self._show, tables, f"saved as {self._show}")
 
     def _look(self, path: Path, now_s: float) -> list[Event]:
         """What a file asks for that was changed by hand."""
@@ -198,7 +202,7 @@ class Keeper:
         gone = {name: "" for name, value in self._values.items() if value and _MADE.fullmatch(name)}
         return self._take(cues, gone | texts if file.has_bank else texts, path, now_s)
 
-    def _take(self, cues: Any, values: Mapping[str, Any], path: Path, now_s: float) -> list[Event]:
+    def _take(self, cues: Sequence[Cue], values: Mapping[str, Any], path: Path, now_s: float) -> list[Event]:
         changed = self._desk.replace(cues, self._values)
         wanted = {name: value for name, value in {**values, **changed}.items() if value != self._values[name]}
         self._tell(f"{path.name} was read again")

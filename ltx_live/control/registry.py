@@ -241,7 +241,8 @@ class Registry:
         if name == "sys/dump":
             draft.replies.extend(self._dump(event))
         draft.fired.append(Fired(name, event.args, row.tier, row.landing))
-        done = [self._assign(target, value, draft) for target, value in effects.items()]
+        changed = {target: value for target, value in effects.items() if value != self._values[target]}
+        done = [self._assign(target, value, draft) for target, value in changed.items()]
         draft.report(", ".join(done) or "done", event)
 
     def _trigger_effects(self, name: str, args: tuple[Any, ...]) -> dict[str, Any]:

@@ -67,10 +67,10 @@ class Saver:
         """Replace a file by a text."""
         self._jobs.put((path, "write", text))
 
-    def revise(self, path: Path, changes: Mapping[str, Any]) -> None:
-        """Replace tables in a file that a performer may have written, in a process of its own."""
+    def revise(self, path: Path, changes: Mapping[str, Any], done: str = "") -> None:
+        """Replace tables in a file that a performer may have written, in a process of its own; `done` is told then."""
         self._asked[path] = self._asked.get(path, 0) + 1
-        self._jobs.put((path, "revise", (self._asked[path], changes)))
+        self._jobs.put((path, "revise", (self._asked[path], changes, done)))
 
     def is_revising(self, path: Path) -> bool:
         """Whether the file may be replaced just now, by this."""
@@ -93,6 +93,9 @@ class Saver:
             while True:
                 if job is None:
                     is_open = False
+                elif job[:2] in waiting and job[1] == "revise":  # each may change other tables
+                    _, changes, told = waiting[job[:2]]
+                    waiting[job[:2]] = job[2][0], {**changes, **job[2][1]}, job[2][2] or told
                 else:
                     waiting[job[:2]] = job[2]
                 if self._jobs.empty():
@@ -107,7 +110,7 @@ class Saver:
                 write_atomically(path, content, path in self.written or _is_toml(path))
                 self.written[path] = content
             elif kind == "revise":
-                self._revise(path, content[1])
+                self._revise(path, *content[1:])
             else:
                 os.utime(path)
         except (OSError, subprocess.SubprocessError) as error:
@@ -115,7 +118,7 @@ class Saver:
         if kind == "revise":
             self._done[path] = content[0]
 
-    def _revise(self, path: Path, changes: Mapping[str, Any]) -> None:
+    def _revise(self, path: Path, changes: Mapping[str, Any], told: str) -> None:
         command = [sys.executable, "-m", "ltx_live.control.toml_revise", str(path)]
         done = subprocess.run(
             command, input=json.dumps(changes).encode(), capture_output=True, timeout=_REVISE_S, check=False
@@ -125,6 +128,8 @@ class Saver:
             self._tell(f"{path.name} is not saved: {lines[-1] if lines else f'exit status {done.returncode}'}")
         else:
             self.written[path] = done.stdout.decode()
+            if told:
+                self._tell(told)
 
 
 def _dump(table: Mapping[str, Any], prefix: str, lines: list[str]) -> None:

@@ -128,13 +128,16 @@ def test_the_saver_writes_the_newest_and_tells_what_fails(tmp_path):
     for number in range(50):
         saver.write(tmp_path / "last.toml", f"a = {number}\n")
     (tmp_path / "show.toml").write_text(SHOW)
-    saver.revise(tmp_path / "show.toml", {"values": {"num_steps": 7}})
+    saver.revise(tmp_path / "show.toml", {"values": {"num_steps": 7}}, "saved")
+    saver.revise(tmp_path / "show.toml", {"bank": [{"slot": 9, "text": "x"}]})
     saver.write(tmp_path / "nowhere" / "last.toml", "")
     saver.close()
     assert (tmp_path / "last.toml").read_text() == "a = 49\n"
-    assert tomllib.loads((tmp_path / "show.toml").read_text())["values"] == {"num_steps": 7}
+    table = tomllib.loads((tmp_path / "show.toml").read_text())
+    assert table["values"] == {"num_steps": 7} and table["bank"] == [{"slot": 9, "text": "x"}]
     assert saver.written == {tmp_path / name: (tmp_path / name).read_text() for name in ("last.toml", "show.toml")}
-    (line,) = told
+    assert sorted(told)[1:] == ["saved"]
+    line = min(told)
     assert line.startswith("last.toml is not saved: ") and "No such file" in line
 
 
