@@ -22,12 +22,12 @@ from ltx_live.control.midi import MidiReceiver
 from ltx_live.control.osc import OscReceiver
 from ltx_live.control.registry import Registry
 from ltx_live.control.snapshots import Snapshots
-from ltx_live.desk import Desk
 from ltx_live.engine.process import Died, EngineProcess, Failed
 from ltx_live.engine.slots import Slots, num_slots
 from ltx_live.engines import engine_spec
 from ltx_live.errors import DeviceError, EngineError
 from ltx_live.keeping import Keeper
+from ltx_live.playback import Playback
 from ltx_live.pocket.reading import BANK
 from ltx_live.session import Session
 from ltx_live.show import Parts, Show
@@ -69,9 +69,9 @@ def assemble(config: Config, closing: contextlib.ExitStack, received: Sequence[i
     None where a signal was `received` while the engine looked for its model.
     """
     fixed = config.fixed()
-    desk = Desk(config.cues, Snapshots(config.snapshots, fixed), fixed)
+    playback = Playback(config.cues, Snapshots(config.snapshots, fixed), fixed)
     values = initial_values(config.values, config.own_bank)
-    registry = Registry(values | desk.begin(values), fixed=fixed, effects=desk)
+    registry = Registry(values | playback.begin(values), fixed=fixed, effects=playback)
     mapper = Mapper(load_mappings(config.mapping, config.home))
     events: queue.SimpleQueue[Transaction] = queue.SimpleQueue()
     osc = OscReceiver(events, *config.osc)
@@ -99,9 +99,11 @@ def assemble(config: Config, closing: contextlib.ExitStack, received: Sequence[i
             show_log.write(line + "\n")
 
     session = Session(slots.layout.longest, write_log)
-    keeper = Keeper(config, desk, registry.values, lambda text: events.put((notice(text),)))
+    keeper = Keeper(config, playback, registry.values, lambda text: events.put((notice(text),)))
     closing.callback(keeper.close)
-    parts = Parts(registry, mapper, events, osc, engine, slots, session, audio, window, composer, midi, desk, keeper)
+    parts = Parts(
+        registry, mapper, events, osc, engine, slots, session, audio, window, composer, midi, playback, keeper
+    )
     show = Show(config, parts)
     if config.told:
         show.say(config.told)

@@ -16,8 +16,8 @@ from ltx_live.control.event import Event, Origin, Transaction
 from ltx_live.control.registry import Outcome
 from ltx_live.control.toml_source import SCHEMA, read
 from ltx_live.control.toml_store import BACKUP, Saver, dumps
-from ltx_live.desk import Desk
 from ltx_live.errors import ConfigError
+from ltx_live.playback import Playback
 from ltx_live.show_file import ShowFile, load_show, made, new_show, read_show, stand
 
 RESTORE_WITHIN_S = 3600.0
@@ -100,8 +100,8 @@ class Keeper:
     called from another thread.
     """
 
-    def __init__(self, config: Config, desk: Desk, values: Mapping[str, Any], tell: Callable[[str], None]):
-        self._config, self._desk, self._values, self._tell = config, desk, values, tell
+    def __init__(self, config: Config, playback: Playback, values: Mapping[str, Any], tell: Callable[[str], None]):
+        self._config, self._playback, self._values, self._tell = config, playback, values, tell
         self._start = dict(values)
         self._fixed = config.fixed()
         self._saver = Saver(tell)
@@ -167,7 +167,7 @@ class Keeper:
         return stand(live, self._start, self._config.base)
 
     def _made(self) -> dict[str, Any]:
-        return made(self._values, self._desk.snapshots.kept)
+        return made(self._values, self._playback.snapshots.kept)
 
     def _save_all(self) -> None:
         """`sys/save`: all into the show file; a new one where there is none."""
@@ -196,14 +196,14 @@ class Keeper:
         except ConfigError as error:
             self._tell(f"{error}; the show goes on with what it had")
             return []
-        self._desk.snapshots.kept = {number: dict(values) for number, values in file.snapshots.items()}
-        cues = self._desk.cues if self._config.cues_file != path else file.cues
+        self._playback.snapshots.kept = {number: dict(values) for number, values in file.snapshots.items()}
+        cues = self._playback.cues if self._config.cues_file != path else file.cues
         texts = {name: value for name, value in file.values.items() if _MADE.fullmatch(name)}
         gone = {name: "" for name, value in self._values.items() if value and _MADE.fullmatch(name)}
         return self._take(cues, gone | texts if file.has_bank else texts, path, now_s)
 
     def _take(self, cues: Sequence[Cue], values: Mapping[str, Any], path: Path, now_s: float) -> list[Event]:
-        changed = self._desk.replace(cues, self._values)
+        changed = self._playback.replace(cues, self._values)
         wanted = {name: value for name, value in {**values, **changed}.items() if value != self._values[name]}
         self._tell(f"{path.name} was read again")
         return [Event(f"/ltx/{name}", (value,), HAND, now_s) for name, value in wanted.items()]

@@ -18,7 +18,6 @@ from ltx_live.control.mapping import Mapper
 from ltx_live.control.midi import CLOCK, MidiReceiver
 from ltx_live.control.osc import OscReceiver
 from ltx_live.control.registry import Change, Fired, Registry
-from ltx_live.desk import MORPH, Desk
 from ltx_live.display import Display, Playing
 from ltx_live.engine.process import Died, EngineProcess, Failed, Loading, Message, Ready
 from ltx_live.engine.slots import Slots
@@ -27,6 +26,7 @@ from ltx_live.flow import Flow
 from ltx_live.gestures import landing_rules
 from ltx_live.keeping import Keeper
 from ltx_live.moment import Moment
+from ltx_live.playback import MORPH, Playback
 from ltx_live.pocket.reading import Understood, understand
 from ltx_live.recordings import Recordings
 from ltx_live.session import Session
@@ -66,7 +66,7 @@ class Parts:
     window: Window | None
     composer: Composer
     midi: MidiReceiver
-    desk: Desk
+    playback: Playback
     keeper: Keeper
 
 
@@ -143,7 +143,7 @@ class Show:
     def obey(self) -> None:
         """Let the controls that have come take effect, and set the level of the sound."""
         until_s = time.perf_counter() + CONTROL_S
-        for transaction in self.parts.desk.due(time.perf_counter(), self.parts.registry.values):
+        for transaction in self.parts.playback.due(time.perf_counter(), self.parts.registry.values):
             self._apply(transaction)
         self._apply((*self.parts.keeper.update(time.perf_counter()), *self._flow.keep_link()))
         for transaction in drain(self.parts.events):
@@ -181,7 +181,7 @@ class Show:
         request = self._flow.ask(moment)
         if request is not None:
             self._display.asked(request)
-            if self.parts.desk.asked():
+            if self.parts.playback.asked():
                 self._take_values()
 
     def draw(self) -> None:
@@ -239,7 +239,7 @@ class Show:
     def _take_values(self) -> None:
         self._output = self.parts.registry.output()
         self._generation = self.parts.registry.generation()
-        self._rules = self.parts.desk.soften(landing_rules(self.parts.registry.values))
+        self._rules = self.parts.playback.soften(landing_rules(self.parts.registry.values))
 
     def _append(self, chunk: Chunk) -> None:
         player = self.parts.audio.player
@@ -285,7 +285,7 @@ class Show:
                 events += self.parts.mapper.translate(sent, registry.values)
         epoch = registry.epoch
         outcome = registry.apply(tuple(events))
-        self.parts.desk.heard(tuple(events), outcome)
+        self.parts.playback.heard(tuple(events), outcome)
         self.parts.keeper.heard(tuple(events), outcome, time.perf_counter())
         is_morph = any(event.origin == MORPH for event in events)
         for reply in outcome.replies:
@@ -352,7 +352,7 @@ class Show:
                 recordings.start(recordings.new_path(values["rec/name"]), values["frame_rate"])
             case "rec/stop" | "rec/toggle" if is_recording:
                 recordings.stop()
-        for reply in self.parts.desk.answer(fired, event):
+        for reply in self.parts.playback.answer(fired, event):
             self.parts.osc.send(reply.address, reply.args, reply.origin.reply_to)
 
     def _answer(self, question: Event) -> None:
@@ -362,7 +362,7 @@ class Show:
             self.parts.osc.send(reply.address, reply.args, reply.origin.reply_to)
 
     def _status(self, picture: Picture | None) -> status.Status:
-        self._display.cue = self.parts.desk.words(self.parts.registry.values)
+        self._display.cue = self.parts.playback.words(self.parts.registry.values)
         playing = Playing(
             *self._state(), self._position, self._timeline.end, picture, self._output_latency_s, self._position_s
         )

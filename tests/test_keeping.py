@@ -11,9 +11,9 @@ from ltx_live import app, cli, options
 from ltx_live.control.event import NOTICE, Event, Origin
 from ltx_live.control.registry import Registry
 from ltx_live.control.snapshots import Snapshots
-from ltx_live.desk import Desk
 from ltx_live.errors import ConfigError
 from ltx_live.keeping import RESTORE_WITHIN_S, Keeper, state_path
+from ltx_live.playback import Playback
 
 HAND = Origin("osc", "127.0.0.1", None)
 SHOW = """# Friday
@@ -44,11 +44,11 @@ class Show:
         args = cli.parser().parse_args(["play", "--home", str(home), *arguments])
         self.config = options.show_config(args)
         fixed = self.config.fixed()
-        self.desk = Desk(self.config.cues, Snapshots(self.config.snapshots, fixed), fixed)
+        self.playback = Playback(self.config.cues, Snapshots(self.config.snapshots, fixed), fixed)
         values = app.initial_values(self.config.values, self.config.own_bank)
-        self.registry = Registry(values | self.desk.begin(values), fixed=fixed, effects=self.desk)
+        self.registry = Registry(values | self.playback.begin(values), fixed=fixed, effects=self.playback)
         self.told: list[str] = []
-        self.keeper = Keeper(self.config, self.desk, self.registry.values, self.told.append)
+        self.keeper = Keeper(self.config, self.playback, self.registry.values, self.told.append)
         self.now_s = 100.0
         self.update()
 
@@ -57,7 +57,7 @@ class Show:
 
     def apply(self, *events):
         outcome = self.registry.apply(events)
-        self.desk.heard(events, outcome)
+        self.playback.heard(events, outcome)
         self.keeper.heard(events, outcome, self.now_s)
         assert outcome.errors == ()
 
@@ -117,7 +117,7 @@ def test_a_show_that_broke_off_goes_on_where_it_was(tmp_path):
     assert (again["out/hue"], again["out/master"], again["out/blackout"]) == (0.0, 0.5, True)
     assert (again["prompt"], again["bank/selected"], again["bank/3/text"]) == ("mine", 3, "mine")
     assert again["pause"] is False
-    assert again.desk.snapshots.kept == show.desk.snapshots.kept and again["snap/4/name"] == "dusk"
+    assert again.playback.snapshots.kept == show.playback.snapshots.kept and again["snap/4/name"] == "dusk"
 
 
 @pytest.mark.parametrize("arguments", [("--model", "pocket"), ("--model", "testcard", "--no-restore")])
@@ -228,7 +228,7 @@ def test_what_is_made_goes_into_the_show_file_and_the_faders_do_not(tmp_path, sh
 
     again = Show(tmp_path, str(show_path))
     assert (again["out/hue"], again["bank/2/text"]) == (77.0, "blue rings")
-    assert list(again.desk.snapshots.kept) == [1]
+    assert list(again.playback.snapshots.kept) == [1]
 
 
 def test_save_writes_the_values_too_but_no_darkness(tmp_path, show_path):
@@ -310,7 +310,7 @@ def test_a_disk_that_is_full_or_read_only_is_told(tmp_path):
 def test_a_strength_that_is_not_there_is_not_kept(tmp_path):
     show = Show(tmp_path, "--model", "testcard")
     show.send("snap/1/save")
-    assert not any(name.startswith("lora/") for name in show.desk.snapshots.kept[1])
+    assert not any(name.startswith("lora/") for name in show.playback.snapshots.kept[1])
 
 
 def test_a_show_file_that_sets_what_is_not_there(tmp_path, show_path):

@@ -27,11 +27,11 @@ from ltx_live.config import Config, initial_values
 from ltx_live.control.event import Event, Origin
 from ltx_live.control.mapping import Mapper
 from ltx_live.control.registry import Registry
-from ltx_live.desk import Desk
 from ltx_live.engine.process import Cancelled, Encoded, Message, Ready
 from ltx_live.engine.slots import SlotLayout
 from ltx_live.engine.worker import GOMP_SPINCOUNT
 from ltx_live.engines import engine_spec
+from ltx_live.playback import Playback
 from ltx_live.render import load_engine
 from ltx_live.session import Session
 from ltx_live.stage.clock import PlayClock
@@ -255,7 +255,7 @@ def assemble(config: Config, clock: Clock, chunk_time_s: float) -> tuple[show.Sh
         window=Watched(None, drawn),
         composer=NumpyCompositor(),
         midi=SimpleNamespace(num_bad=0),
-        desk=Desk(),
+        playback=Playback(),
         keeper=SimpleNamespace(update=lambda now_s: (), heard=lambda *applied: None),
     )
     return show.Show(config, parts), sound

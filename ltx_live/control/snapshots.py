@@ -15,7 +15,7 @@ _NEVER = re.compile(r"(bank/\d+|snap|cue|land|sys)/")
 
 
 def is_held(name: str) -> bool:
-    """Whether a snapshot holds this parameter: a live value that is not a part of the desk itself."""
+    """Whether a snapshot holds this parameter: a live value that is not a part of how a show is played."""
     row = params.find(name)
     return row.kind != "trigger" and row.tier != "reload" and row.since is None and not _NEVER.match(name)
 

@@ -7,8 +7,8 @@ from ltx_live.control.cues import Cue
 from ltx_live.control.event import Event, Origin
 from ltx_live.control.glides import Span
 from ltx_live.control.registry import Registry
-from ltx_live.desk import Desk
 from ltx_live.gestures import landing_rules
+from ltx_live.playback import Playback
 
 HAND = Origin("osc", "127.0.0.1", ("127.0.0.1", 9))
 TICK_S = 0.02
@@ -20,12 +20,12 @@ CUES = (
 
 
 class Show:
-    """What `show.Show` does with the desk."""
+    """What `show.Show` does with the playback."""
 
     def __init__(self, cues=CUES, fixed=None, **values):
-        self.desk = Desk(cues, fixed=fixed or {})
+        self.playback = Playback(cues, fixed=fixed or {})
         start = params.defaults() | {name.replace("__", "/"): value for name, value in values.items()}
-        self.registry = Registry(start | self.desk.begin(start), fixed=fixed, effects=self.desk)
+        self.registry = Registry(start | self.playback.begin(start), fixed=fixed, effects=self.playback)
         self.now_s = 0.0
         self.played: list[tuple[float, str]] = []
         self.errors: list[str] = []
@@ -36,7 +36,7 @@ class Show:
 
     def apply(self, *events):
         outcome = self.registry.apply(events)
-        self.desk.heard(events, outcome)
+        self.playback.heard(events, outcome)
         self.errors += outcome.errors
         self.played += [(self.now_s, c.new) for c in outcome.changes if c.name == "cue/current"]
         return outcome
@@ -45,7 +45,7 @@ class Show:
         return self.apply(Event(f"/ltx/{address}", args, HAND, self.now_s))
 
     def tick(self):
-        for transaction in self.desk.due(self.now_s, self.registry.values):
+        for transaction in self.playback.due(self.now_s, self.registry.values):
             self.apply(*transaction)
 
     def play(self, seconds):
@@ -107,12 +107,12 @@ def test_a_morph_is_no_gesture_until_a_chunk_has_its_end():
     assert rules["drift_anchor"] == "now"
     show.send("cue/goto", 2)
     show.play(1)
-    assert "drift_anchor" not in show.desk.soften(rules) and "prompt" in show.desk.soften(rules)
-    assert not show.desk.asked()
+    assert "drift_anchor" not in show.playback.soften(rules) and "prompt" in show.playback.soften(rules)
+    assert not show.playback.asked()
     show.play(1.1)
-    assert "drift_anchor" not in show.desk.soften(rules)
-    assert show.desk.asked()
-    assert show.desk.soften(rules) == rules
+    assert "drift_anchor" not in show.playback.soften(rules)
+    assert show.playback.asked()
+    assert show.playback.soften(rules) == rules
 
 
 def test_what_is_touched_stays_where_it_was_put():
@@ -181,7 +181,7 @@ def test_a_save_in_a_bundle_keeps_what_was_before_it():
     show = Show(())
     save, change = Event("/ltx/snap/1/save", (), HAND, 0), Event("/ltx/out/hue", (9,), HAND, 0)
     show.apply(save, change)
-    assert show.desk.snapshots.kept[1]["out/hue"] == 0.0
+    assert show.playback.snapshots.kept[1]["out/hue"] == 0.0
 
 
 def test_a_recall_with_a_morph_glides():
@@ -223,7 +223,7 @@ def test_what_a_show_cannot_change_is_left_alone():
 def test_the_list_is_sent_back():
     show = Show()
     outcome = show.send("cue/list")
-    replies = [reply for fired in outcome.fired for reply in show.desk.answer(fired, Event("", (), HAND, 0))]
+    replies = [reply for fired in outcome.fired for reply in show.playback.answer(fired, Event("", (), HAND, 0))]
     assert [reply.args for reply in replies] == [
         (1, 3, "1", "Doors", ""), (2, 3, "2", "Song", ""), (3, 3, "3", "End", "")
     ]  # fmt: skip
@@ -234,11 +234,11 @@ def test_a_new_list_keeps_the_place_and_the_follow_time():
     show.send("cue/goto", 2)
     show.play(2)
     renamed = (CUES[0], Cue(2, "Anthem", follow=Span(3)), Cue(2.5, "Bridge"), CUES[2])
-    assert show.desk.replace(renamed, show.registry.values) == {"cue/current": "2 Anthem", "cue/next": "3 End"}
+    assert show.playback.replace(renamed, show.registry.values) == {"cue/current": "2 Anthem", "cue/next": "3 End"}
     show.play(1.1)
     assert show["cue/current"] == "3 End"
     show.send("cue/stop")
-    assert show.desk.replace((), show.registry.values) == {"cue/current": "", "cue/next": ""}
+    assert show.playback.replace((), show.registry.values) == {"cue/current": "", "cue/next": ""}
     assert "there are no cues" in show.send("cue/go").errors[0]
 
 
@@ -250,12 +250,12 @@ def test_a_show_that_is_restored_stands_at_its_cue_and_waits_anew():
 
 
 def test_words_for_the_display():
-    assert Show(()).desk.words({}) == ""
+    assert Show(()).playback.words({}) == ""
     show = Show()
-    assert show.desk.words(show.registry.values) == "cue -, next 1 Doors"
+    assert show.playback.words(show.registry.values) == "cue -, next 1 Doors"
     show.send("cue/goto", 2)
     show.play(1)
-    assert show.desk.words(show.registry.values) == "cue 2 Song, next 3 End in 2 s"
+    assert show.playback.words(show.registry.values) == "cue 2 Song, next 3 End in 2 s"
 
 
 @pytest.mark.parametrize("is_there", [True, False])

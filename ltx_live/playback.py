@@ -19,7 +19,7 @@ MORPH, FOLLOW = Origin("app", "morph"), Origin("app", "follow")
 LIST = "/ltx/cue/list"
 
 
-class Desk:
+class Playback:
     """The registry's `effects`: it says what cues and snapshots set. `due` gives what happens by itself.
 
     `cue/current` and `cue/next` are live values, so they are seen, sent back and kept like any other. A change that
