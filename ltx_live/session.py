@@ -195,7 +195,8 @@ class Session:
             return None
         running.sent[moment.epoch] = newest
         prompts = moment.prompts(newest, running.request.start, running.request.index)
-        return StepValues({"prompts": prompts, "lora_strength": newest.lora_strength}, moment.epoch)
+        taken = {name: getattr(newest, name) for name in ("lora_strength", "identity_guidance_scale")}
+        return StepValues({"prompts": prompts, **taken}, moment.epoch)
 
     def _finish(self, chunk: Chunk, now_s: float) -> None:
         took_s = self._learn(chunk, now_s)
