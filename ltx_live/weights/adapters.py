@@ -56,13 +56,14 @@ def merge_layer(new: Mapping[str, Tensor], old: Mapping[str, Tensor], added: Seq
     """Fill the tensors `new` with what LoRAs make of `old`: `weight` (out, in), with `weight_scale` () if it is float8.
 
     W' = W + sum of alpha * B A (reference/model.md 6), summed in float32 where the shares are, and rounded once; a
-    float8 weight gets a new scale. Goes by pieces of rows, so that it takes little memory, and both kinds of tensors
-    may be on other devices. Without shares everything stays as it is, to the bit.
+    float8 weight gets a new scale. Goes by pieces of rows, so that it takes little memory there, and both kinds of
+    tensors may be on other devices. Without shares everything stays as it is, to the bit.
     """
     if not added:
         for name, tensor in old.items():
             new[name].copy_(tensor)
         return
+    old = {name: tensor.to(added[0][0].device) for name, tensor in old.items()}
     if "weight_scale" not in new:
         for rows, piece in _merged_pieces(old, added):
             new["weight"][rows].copy_(piece)
@@ -92,14 +93,15 @@ def merged_weight(weight: Tensor, layer: str, adapters: Sequence[tuple[Lora, flo
 
 
 def _merged_pieces(old: Mapping[str, Tensor], added: Sequence[Share]) -> Iterator[tuple[slice, Tensor]]:
-    """Which rows, and these rows of the sum in float32 where the shares are."""
-    weight, scale, device = old["weight"], old.get("weight_scale"), added[0][0].device
-    scale = None if scale is None else scale.to(device)
+    """Which rows, and these rows of the sum in float32."""
+    weight, scale = old["weight"], old.get("weight_scale")
     num_rows = max(1, PIECE_VALUES // weight.shape[1])
     for start in range(0, len(weight), num_rows):
         rows = slice(start, start + num_rows)
-        piece = weight[rows].to(device)
-        piece = piece.to(torch.float32, copy=True) if scale is None else dequantise(piece, scale, torch.float32)
+        if scale is None:
+            piece = weight[rows].to(torch.float32, copy=True)
+        else:
+            piece = dequantise(weight[rows], scale, torch.float32)
         yield rows, _add(piece, [(a, b[rows], alpha) for a, b, alpha in added])
 
 
