@@ -82,9 +82,8 @@ class LtxEngine:
         self.networks = networks
         self.watch: Callable[[Step], None] = lambda step: None
         self._prompts = Prompts(networks)
-        num_merged = len(setup.loras) if setup.settings.merge_loras else 0
-        room = Room(setup.lora_bytes, num_merged, setup.settings.lora_unmatched)
-        self.loras = Loras(networks.transformer, self._prompts.forget, room)
+        room = Room(setup.lora_bytes, setup.settings.lora_unmatched)
+        self.loras = Loras(networks.transformer, self._prompts.forget, room, networks.merged)
         self._encoders = Encoders(networks.video_vae, networks.audio_vae, mel_config(setup.files.audio_vae))
         self._past = Past(self._encoders)
 
