@@ -26,6 +26,7 @@ from ltx_live.flow import Flow
 from ltx_live.gestures import landing_rules
 from ltx_live.moment import Moment
 from ltx_live.pocket.reading import Understood, understand
+from ltx_live.reaction import Reaction
 from ltx_live.recordings import Recordings
 from ltx_live.session import Session
 from ltx_live.stage.audio import AudioOutput
@@ -82,6 +83,7 @@ class Show:
         self.parts = parts
         self._flow = Flow(parts.engine, parts.session, parts.registry.values, self._started_s)
         self._display = Display(parts.registry, parts.session, self._flow.tempo)
+        self.reaction = Reaction(parts.audio.player, self._flow.tempo)
         self._timeline = Timeline()
         self._position = 0.0
         self._position_s = self._started_s  # when it was read
@@ -145,7 +147,8 @@ class Show:
                 break
         self._tell_count(self.parts.osc.num_bad, "bad OSC packet", "ignored")
         self._tell_count(self.parts.midi.num_bad, "bad MIDI message", "ignored")
-        output = self._output
+        self.reaction.update(self._position_s, self._position)
+        output = self._output = self.reaction.apply(self._base_output)
         silent = output.audio_mute or output.out_blackout
         self.parts.audio.player.target_gain = 0.0 if silent else output.audio_volume * output.out_master
 
@@ -170,6 +173,7 @@ class Show:
             output_latency_s=self._output_latency_s + max(0.0, -self._output.av_offset / 1000),
             cut_at=self._timeline.cut_at,
             rules=self._rules,
+            sample=self.reaction.apply,
         )
         request = self._flow.ask(moment)
         if request is not None:
@@ -227,7 +231,8 @@ class Show:
         return self._position - self._output.av_offset * SAMPLE_RATE_HZ / 1000
 
     def _take_values(self) -> None:
-        self._output = self.parts.registry.output()
+        self._output = self._base_output = self.parts.registry.output()
+        self.reaction.take(self.parts.registry.values)
         self._generation = self.parts.registry.generation()
         self._rules = landing_rules(self.parts.registry.values)
 
@@ -335,6 +340,8 @@ class Show:
                 self.parts.session.restart()
             case "tempo/tap" | "tempo/resync" | "tempo/nudge_up" | "tempo/nudge_down":
                 self._apply(self._flow.keep_beat(replace(event, address=f"/ltx/{fired.name}")))
+            case name if name.startswith("mod/"):
+                self.reaction.fire(name)
             case "rec/start" | "rec/toggle" if not is_recording:
                 recordings.start(recordings.new_path(values["rec/name"]), values["frame_rate"])
             case "rec/stop" | "rec/toggle" if is_recording:
