@@ -17,6 +17,7 @@ import pyglet
 from ltx_live.errors import DeviceError, MediaError
 from ltx_live.stage import drops, keys
 from ltx_live.stage.hud_state import HudState
+from ltx_live.stage.picker import LoraRow, Picker
 from ltx_live.stage.text_field import TextField
 from ltx_live.stage.timeline import Picture
 
@@ -87,6 +88,8 @@ class Window:
         self._on_event, self._value_of, self._clock, self._size = on_event, value_of, clock, size
         self._keys = {key.chord: key for key in keys.active_keys()}
         self._field: TextField | None = None
+        self._picker: Picker | None = None
+        self._loras: tuple[LoraRow, ...] = ()
         self._swallow_text = False
         self._help = False
         self._notice: tuple[tuple[str, float], ...] = ()
@@ -96,6 +99,7 @@ class Window:
         self._fit = ""
         self._hud_before = "full"  # also after a show that opened in fullscreen
         self._hud: Any = None
+        self._list: Any = None
         self._handle: Any = None
         self._x11_drops: Any = None
         self._place: tuple[bool, int] = (False, 0)  # as asked for
@@ -121,12 +125,15 @@ class Window:
         width, height = self._handle.get_framebuffer_size()
         if self._hud is None:
             from ltx_live.stage.hud import Hud
+            from ltx_live.stage.picker_view import PickerView
 
-            self._hud = Hud(width, height)
+            self._hud, self._list = Hud(width, height), PickerView(width, height)
+        self._loras = hud.loras
         changed = self._compositor.compose(picture, output)
         state = dataclasses.replace(hud, messages=(*hud.messages, *self._notice))
         card = self._compositor.empty and not output.out_blackout
         changed |= self._hud.update(output.window_hud, state, self._field, card, self._clock())
+        changed |= self._list.update(self._picker, hud.loras)
         changed |= self._stale or (output.out_fit, card) != self._fit
         self._cursor = (output.window_cursor, self._cursor[1])
         if not changed or not self._visible:
@@ -134,6 +141,7 @@ class Window:
         self._stale, self._fit = False, (output.out_fit, card)
         self._compositor.draw(width, height, output.out_fit, card)
         self._hud.draw(card, self._help)
+        self._list.draw()
         self._handle.flip()
         return True
 
@@ -237,6 +245,9 @@ class Window:
         self._swallow_text = False
         if self._field is not None:
             self._edit(name)
+        elif self._picker is not None and (wish := self._picker.press(name, self._loras)):
+            if wish is not True:
+                self._on_event(*wish)
         elif name in self._keys:
             entry = self._keys[name]
             if entry.action == "local":
@@ -269,13 +280,18 @@ class Window:
             self._field.move(name)
 
     def _do_edit(self) -> None:
-        self._field, self._swallow_text, self._help = TextField(), True, False
+        self._field, self._swallow_text, self._help, self._picker = TextField(), True, False, None
+
+    def _do_loras(self) -> None:
+        self._picker, self._help, self._stale = Picker() if self._picker is None else None, False, True
 
     def _do_help(self) -> None:
         self._help, self._stale = not self._help, True
 
     def _do_escape(self) -> None:
-        if self._help:
+        if self._picker is not None:
+            self._picker = None
+        elif self._help:
             self._do_help()
         elif self._place[0]:
             self._on_event("/ltx/window/fullscreen", (0,))
