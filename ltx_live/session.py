@@ -23,6 +23,7 @@ from ltx_live.chunk import (
     StepValues,
     WeightedPrompts,
     num_steps,
+    work,
 )
 from ltx_live.chunk_times import ChunkTimes
 from ltx_live.engine.process import Cancelled, Died, Failed, Message, Ready
@@ -223,7 +224,7 @@ class Session:
         request = self.running
         took_s = max(1e-6, now_s - self._running.asked_s)
         text_s = chunk.timings_s.get("wait", 0.0) + chunk.timings_s.get("text", 0.0)
-        self._times.add(request.num_frames, num_steps(request.params), max(1e-6, took_s - text_s))
+        self._times.add(request.num_frames, work(request.params), max(1e-6, took_s - text_s))
         return took_s
 
     def _fail(self, text: str, index: int | None, fatal: bool, now_s: float) -> None:
@@ -280,7 +281,7 @@ class Session:
         num_frames = self._lengths.cut(params, self._continues(params, self.history, RESTART in waits))
         if num_frames is None:
             return None
-        time_s = self._times.bound_s(num_frames, num_steps(params)) + moment.text_s(params)
+        time_s = self._times.bound_s(num_frames, work(params)) + moment.text_s(params)
         cut_s = time_s + moment.margin_s
         reserve = (RESERVE - 1) * time_s * SAMPLE_RATE_HZ
         earliest = moment.after(self._wait_s(moment) + cut_s)
@@ -298,7 +299,7 @@ class Session:
 
     def _time_s(self, request: ChunkRequest) -> float:
         """T of a request's shape; infinite before the first chunk."""
-        time_s = self._times.p95_s(request.num_frames, num_steps(request.params))
+        time_s = self._times.p95_s(request.num_frames, work(request.params))
         return math.inf if time_s is None else time_s
 
     def _remaining_s(self, moment: Moment) -> float:
@@ -318,7 +319,7 @@ class Session:
         """Until a chunk that fills up with the values before is there: the one under way, or a new one."""
         if self._running is not None:
             return self._remaining_s(moment)
-        time_s = self._times.p95_s(self._lengths.whole(moment.params), num_steps(moment.params))
+        time_s = self._times.p95_s(self._lengths.whole(moment.params), work(moment.params))
         return time_s + moment.text_s(self._newest.params)
 
     def _foresee(self, moment: Moment, is_waiting: bool, landing: Landing | None) -> None:
@@ -355,7 +356,6 @@ class Session:
 
     def _is_due(self, moment: Moment, restarts: bool) -> bool:
         """Whether so little is unplayed that the next chunk, made twice, would come just in time."""
-        moment = moment.sampled()
         wanted_s = self._lengths.wanted_s(moment, self._continues(moment.params, self.history, restarts))
         return wanted_s is None or moment.unplayed_s <= wanted_s
 
@@ -364,7 +364,7 @@ class Session:
     ) -> ChunkRequest | None:
         """The next chunk when it is due or `at_once`, without what of the gesture comes later."""
         moment, answered = self._without(moment, later), waits - later
-        return self._ask(moment, answered) if at_once or self._is_due(moment, RESTART in answered) else None
+        return self._ask(moment, answered) if at_once or self._is_due(moment.sampled(), RESTART in answered) else None
 
     def _ask(self, moment: Moment, answered: Collection[str], landing: Landing | None = None) -> ChunkRequest:
         """A request that goes on from the cut, or from the end; `answered` is what it takes up of the gesture."""
