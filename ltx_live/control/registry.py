@@ -131,16 +131,13 @@ class Registry:
 
     `epoch` counts what concerns the generation: it grows with every transaction that changes a step, chunk or reload
     value or fires a generation trigger. A chunk carries the epoch it was made with; `mark_applied` takes it back.
-    `fixed` are rows that this show cannot change, by concrete name, and why.
     """
 
     def __init__(
         self,
         values: Mapping[str, Any] | None = None,
         rng: random.Random | None = None,
-        fixed: Mapping[str, str] | None = None,
     ):
-        self._fixed = fixed or {}
         self._values = params.defaults() | dict(values or {})
         self._rng = rng or random.Random()
         self._presses: dict[tuple[Origin, str], float] = {}
@@ -198,8 +195,6 @@ class Registry:
         name, row = _find(event.address)
         if row.since is not None:
             raise ParameterError(f"{ROOT}{name}: not yet (arrives with {row.since})")
-        if name in self._fixed:
-            raise ParameterError(f"{ROOT}{name}: {self._fixed[name]}")
         if row.kind == "trigger":
             if self._presses_trigger(name, event):
                 self._fire(name, row, event, draft)
@@ -254,7 +249,7 @@ class Registry:
         replies = []
         for name in self._values:
             row = params.find(name)
-            if row.since is None and name not in self._fixed and fnmatch.fnmatchcase(name, pattern):
+            if row.since is None and fnmatch.fnmatchcase(name, pattern):
                 address = ROOT + name
                 query = Event(address, (), event.origin, event.time_s)
                 replies.append(Reply(event.origin, address, self._answer(name, row, query)))

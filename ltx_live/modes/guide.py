@@ -31,6 +31,7 @@ class GuideMode:
         self._guide = Guide(*size, clock)
         self._values: Mapping[str, Any] = table.defaults()
         self._wishes = {"ref/source": "", "ref/mask": ""}
+        self._fulfilled = dict(self._wishes)
         self._version = 0
         self._used: Used | None = None
         self._position = 0
@@ -150,10 +151,12 @@ class GuideMode:
         """Nothing is being loaded: what was wished is in use, or the wish is taken back."""
         used = {"ref/source": self._guide.name, "ref/mask": self._guide.mask_name}
         for name, wish in self._wishes.items():
-            if used[name] != self._named(name, wish):
-                self._wishes[name] = used[name]
-                text = messages.pop(0) if messages else f"{wish}: cannot be used"
-                yield Setting(name, used[name], f"{text}; the reference stays as it was")
+            if used[name] == self._named(name, wish):
+                self._fulfilled[name] = wish
+                continue
+            self._wishes[name] = self._fulfilled[name]
+            text = messages.pop(0) if messages else f"{wish}: cannot be used"
+            yield Setting(name, self._fulfilled[name], f"{text}; the reference stays as it was")
 
     def _named(self, name: str, wish: str) -> str:
         """What the guide calls a wish: a device by its name, a file by its path."""

@@ -150,6 +150,6 @@ def test_what_cannot_be_opened_is_one_line_and_the_old_one_goes_on(reference, tm
         assert told == [Arrival("ref/source")] and (reference.filled().guide == 99).all()
         return
     (setting,) = told
-    assert isinstance(setting, Setting) and setting.name == "ref/source" and setting.value == used.name
+    assert isinstance(setting, Setting) and (setting.name, setting.value) == ("ref/source", "a.mp4")
     assert "stays as it was" in setting.text and "\n" not in setting.text
     assert reference.params().ref_source == used and indices(reference.filled(continues=False).guide)[0] == 0
