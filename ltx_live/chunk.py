@@ -208,7 +208,8 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class StepValues:
-    """Newest values for the chunk being made: `prompts` as in ChunkRequest, `lora_strength` as in its parameters.
+    """Newest values for the chunk being made: `prompts` as in ChunkRequest, `lora_strength` and
+    `identity_guidance_scale` as in its parameters.
 
     They are taken for the steps that follow if the chunk's `late_latch` is on and its noise is still LATCH_SIGMA or
     more; the chunk is then of this `epoch`, if one is given, and has them in `latched`.

@@ -18,6 +18,7 @@ from ltx_live.gestures import landing_rules
 from ltx_live.modes.use import Arrival, Setting, Told
 from ltx_live.parts import Parts
 from ltx_live.pocket.reading import Understood, understand
+from ltx_live.reaction import Reaction
 from ltx_live.recordings import Recordings
 from ltx_live.stage.timeline import Picture
 from ltx_live.travel import texts
@@ -38,6 +39,16 @@ class Seen:
     status: Callable[[], status.Status]
 
 
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What a desk works on beside the parts of the show."""
+
+    flow: Flow
+    display: Display
+    reaction: Reaction
+    recordings: Recordings
+
+
 class Desk:
     """Takes what controls send into the registry; `output`, `generation` and `rules` are the present values.
 
@@ -45,11 +56,11 @@ class Desk:
     that prompts are the pocket's, whose words can be checked.
     """
 
-    def __init__(self, parts: Parts, flow: Flow, display: Display, recordings: Recordings, seen: Seen):
+    def __init__(self, parts: Parts, beside: Beside, seen: Seen):
         self.control = ""
         self._parts = parts
-        self._flow = flow
-        self._display = display
+        self._flow, self._display = beside.flow, beside.display
+        self._reaction, recordings = beside.reaction, beside.recordings
         self._recordings = recordings
         self._seen = seen
         self._say = recordings.say
@@ -117,6 +128,7 @@ class Desk:
         self.output = registry.output()
         self.generation = registry.generation()
         self.rules = landing_rules(registry.values)
+        self._reaction.take(registry.values)
 
     def _say_line(self, text: str, level: int = logging.WARNING) -> None:
         if text:
@@ -162,6 +174,8 @@ class Desk:
                 self._parts.session.restart()
             case "tempo":
                 self.apply(self._flow.keep_beat(replace(event, address=f"/ltx/{fired.name}")))
+            case "mod":
+                self._reaction.fire(fired.name)
             case "rec":
                 self._record(fired.name)
             case "image":

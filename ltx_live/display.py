@@ -107,6 +107,7 @@ class Display:
             bar=status.bar,
             beats_per_bar=self._tempo.beats_per_bar,
             grid=grid,
+            mode=status.mode,
             recording=recording,
             control=control,
             messages=messages,

@@ -33,6 +33,10 @@ NUM_BANK_SLOTS = 64
 NUM_PROMPTS = 8
 NUM_LORAS = 8
 NUM_TRACKS = 32
+NUM_MODULATORS = 8
+SIGNALS = ("level", "low", "mid", "high", "onset")
+"""What a modulator can follow of a sound."""
+SHAPES = ("sine", "triangle", "saw", "square", "random", "envelope", *SIGNALS)
 SEED_MAX = 2**31 - 1
 
 
@@ -46,12 +50,25 @@ def snap_num_frames(value: float) -> int:
     return min(257, max(1, round((value - 1) / 8)) * 8 + 1)
 
 
+def modulation_target(text: str) -> str:
+    """The name of a number that a modulator can move, "" for none; raises ParameterError for any other text."""
+    name = text.strip().removeprefix("/ltx/")
+    row = find(name) if name else None
+    if row is not None and row.since is not None:
+        raise ParameterError(f"/ltx/{name}: not yet (arrives with {row.since})")
+    is_number = row is None or (row.kind in ("float", "int") and row.maximum is not None and row.tier != "reload")
+    if not is_number or name.startswith(("mod/", "react/", "tempo/", "window/", "bank/")):
+        raise ParameterError(f"/ltx/{name}: cannot be modulated; choose a number, such as out/hue or lora/1/strength")
+    return name
+
+
 @dataclass(frozen=True, slots=True)
 class Parameter:
     """One row of the table: a live value or a trigger, reached as `/ltx/` + name.
 
     `count` > 0 makes it a row for the indices 1..count, written `N` in the name. `since` marks a row whose effect
-    arrives with a later version: it answers "not yet". Triggers have no value and fire on a rising edge.
+    arrives with a later version: it answers "not yet". Triggers have no value and fire on a rising edge. `check` makes
+    a text what it is to be, or refuses it.
     """
 
     name: str
@@ -66,6 +83,7 @@ class Parameter:
     landing: Landing | None = None
     since: str | None = None
     snap: Callable[[float], int] | None = None
+    check: Callable[[str], str] | None = None
     count: int = 0
 
     @property
@@ -92,7 +110,8 @@ class Parameter:
         Raises ParameterError for what cannot be understood (text for a number, NaN, an unknown choice).
         """
         if self.kind == "str":
-            return value if isinstance(value, str) else ("" if value is None else f"{value:g}")
+            text = value if isinstance(value, str) else ("" if value is None else f"{value:g}")
+            return text if self.check is None else self.check(text)
         if self.kind == "floats":
             return self._coerce_floats(value)
         if self.kind == "enum":
@@ -215,10 +234,10 @@ PARAMETERS: tuple[Parameter, ...] = (
           "what the picture of a live input follows; auto = beat where a tempo is known", landing="now"),
     _float("identity_guidance_scale", 3.0, 0, 20, "step", "ID-LoRA amplification", landing="now"),
     _enum("lora_merge_strategy", "permanent_merge", ("permanent_merge", "runtime"), "reload",
-          "merge LoRAs at load, or keep their strengths live"),
+          "merge LoRAs at load, or play them beside the weights"),
     _str("lora/N/name", "chunk", "LoRA file in this slot, empty = none", landing="now", count=NUM_LORAS),
-    _float("lora/N/strength", 1.0, 0, 2, "step", "strength of a LoRA kept live (runtime)", landing="now",
-           count=NUM_LORAS),
+    _float("lora/N/strength", 1.0, 0, 2, "step", "strength of the LoRA here; a merged one follows",
+           landing="now", count=NUM_LORAS),
     _bool("lora/N/active", True, "step", "whether the slot's LoRA is played", landing="now", count=NUM_LORAS),
     _trigger("lora/drop", "frame", "put this file into the first empty slot"),
     _trigger("lora/list", "frame", "answers with the LoRA files: name, kind, rank, downscale, fits, slots, fault"),
@@ -290,6 +309,24 @@ PARAMETERS: tuple[Parameter, ...] = (
     _trigger("tempo/resync", "frame", "beat one is now"),
     _trigger("tempo/nudge_up", "frame", "beats a little earlier"),
     _trigger("tempo/nudge_down", "frame", "beats a little later"),
+    # What follows the sound, and modulators: a value that is added to another's base value, which stays.
+    _enum("react/source", "output", ("output", "input"), "frame", "sound that the signals are measured on"),
+    *(row for name in SIGNALS for row in (
+        _float(f"react/{name}/gain", 1.0, 0, 8, "frame", f"gain of the signal {name}"),
+        _float(f"react/{name}/cutoff", 0.0, 0, 1, "frame", "the signal counts from here up; below it is 0"),
+    )),
+    _float("react/attack", 0.005, 0, 2, "frame", "time in which signals rise", unit="s"),
+    _float("react/release", 0.15, 0, 10, "frame", "time in which signals fall", unit="s"),
+    _bool("mod/N/active", False, "frame", "switch of a modulator", count=NUM_MODULATORS),
+    _str("mod/N/target", "frame", "parameter that it is added to, such as out/hue; empty = none",
+         check=modulation_target, count=NUM_MODULATORS),
+    _enum("mod/N/shape", "sine", SHAPES, "frame", "wave, a decay from mod/N/trigger, or a signal of the sound",
+          count=NUM_MODULATORS),
+    _float("mod/N/rate", 1.0, 0.01, 64, "frame", "cycles in a second, or beats in a cycle", count=NUM_MODULATORS),
+    _enum("mod/N/unit", "hz", ("hz", "beats"), "frame", "unit of mod/N/rate", count=NUM_MODULATORS),
+    _float("mod/N/depth", 0.0, -1, 1, "frame", "how far it goes, in ranges of the target", count=NUM_MODULATORS),
+    _float("mod/N/phase", 0.0, 0, 1, "frame", "shift of the wave, in cycles", count=NUM_MODULATORS),
+    _trigger("mod/N/trigger", "frame", "begin the decay of an envelope", count=NUM_MODULATORS),
     # Recording.
     _trigger("rec/start", "frame", "start recording"),
     _trigger("rec/stop", "frame", "stop recording"),

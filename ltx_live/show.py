@@ -5,18 +5,20 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
+from dataclasses import replace
 
 from ltx_live import params
 from ltx_live.chunk import SAMPLE_RATE_HZ, Chunk, EngineInfo
 from ltx_live.config import Config
 from ltx_live.control.status import Status
-from ltx_live.desk import Desk, Seen
+from ltx_live.desk import Beside, Desk, Seen
 from ltx_live.display import Display, Playing
 from ltx_live.engine.process import Died, Failed, Loading, Message, Ready
 from ltx_live.errors import EngineError, LtxLiveError
 from ltx_live.flow import Flow
 from ltx_live.moment import Moment
 from ltx_live.parts import Parts
+from ltx_live.reaction import Reaction
 from ltx_live.recordings import Recordings
 from ltx_live.stage.playlist import EMPTY
 from ltx_live.stage.timeline import Picture, Timeline
@@ -52,13 +54,17 @@ class Show:
         values = parts.registry.values
         self._flow = Flow(parts.engine, parts.session, parts.rack, values, config.home / "media")
         self._display = Display(parts.registry, parts.session, self._flow.tempo)
+        self.reaction = Reaction(parts.audio.player, self._flow.tempo)
         self._timeline = Timeline()
         self._position = 0.0
         self._position_s = self._started_s  # when it was read
         self._first_picture_s: float | None = None
         self._engine_info: EngineInfo | None = None
         self._loading = ""
-        self._desk = Desk(parts, self._flow, self._display, self.recordings, Seen(self._picture, self._status))
+        beside = Beside(self._flow, self._display, self.reaction, self.recordings)
+        self.reaction.input = self._flow.modes.sound.heard_now
+        self._desk = Desk(parts, beside, Seen(self._picture, self._status))
+        self._output = self._desk.output
         if config.record is not None:
             self.recordings.start(config.record, values["frame_rate"], config.duration_s)
             self.recordings.current.wait_until_open()
@@ -106,13 +112,14 @@ class Show:
         self._desk.obey()
         self._tell_count(self.parts.osc.num_bad, "bad OSC packet", "ignored")
         self._tell_count(self.parts.midi.num_bad, "bad MIDI message", "ignored")
-        output = self._desk.output
+        self.reaction.update(self._position_s, self._position)
+        output = self._output = self.reaction.apply(self._desk.output)
         silent = output.audio_mute or output.out_blackout
         self.parts.audio.player.target_gain = 0.0 if silent else output.audio_volume * output.out_master
 
     def record(self) -> None:
         """Record what was seen and heard."""
-        self.recordings.update(self._position, self._timeline, self.parts.composer, self._desk.output)
+        self.recordings.update(self._position, self._timeline, self.parts.composer, self._output)
 
     def ask(self) -> None:
         """Let go of what is played, and ask the engine for what comes next."""
@@ -128,9 +135,10 @@ class Show:
             params=self._desk.generation,
             epoch=parts.registry.epoch,
             num_free_slots=parts.slots.num_free if parts.engine.can_request else 0,  # it may just be dying
-            output_latency_s=self._output_latency_s + max(0.0, -self._desk.output.av_offset / 1000),
+            output_latency_s=self._output_latency_s + max(0.0, -self._output.av_offset / 1000),
             cut_at=self._timeline.cut_at,
             rules=self._desk.rules,
+            sample=self.reaction.apply,
         )
         request = self._flow.ask(moment)
         if request is not None:
@@ -146,7 +154,7 @@ class Show:
             window.pump()
             is_recording = self.recordings.current is not None
             hud = self._display.hud(self._status(), is_recording, self._desk.control, tuple(self._messages))
-            window.show(picture, self._desk.output, hud)
+            window.show(picture, self._output, replace(hud, loras=tuple(self.parts.rack.rows())))
 
     def say(self, text: str, level: int = logging.WARNING) -> None:
         """Show a line for some seconds and log it; a line that is repeated is logged once a second."""
@@ -186,7 +194,7 @@ class Show:
 
     @property
     def _shown_position(self) -> float:
-        return self._position - self._desk.output.av_offset * SAMPLE_RATE_HZ / 1000
+        return self._position - self._output.av_offset * SAMPLE_RATE_HZ / 1000
 
     def _picture(self) -> Picture | None:
         """What is shown now."""
@@ -194,7 +202,7 @@ class Show:
 
     def _append(self, chunk: Chunk) -> None:
         player = self.parts.audio.player
-        self._timeline.append(chunk, player.committed, self._desk.output.out_crossfade)
+        self._timeline.append(chunk, player.committed, self._output.out_crossfade)
         player.playlist = self._timeline.playlist
         if self._first_picture_s is None:
             self._first_picture_s = time.perf_counter()

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 
 from ltx_live.media.image import write_png
 from ltx_live.media.recording import VideoWriter
 from ltx_live.pocket.description import Batch, Description
 from ltx_live.pocket.scenes import render_frames
 from ltx_live.pocket.sounds import render_audio
+from ltx_live.weights.save import save_network
 
 SIZE = 400, 224
 """Another aspect than the pocket's 288x160, at another rate."""
@@ -57,8 +57,9 @@ def make(home: Path) -> Media:
     voice = sound(Description("rings", "green", "slow", (), "arpeggio", 100, 9), 6.0)
     write_wav(folder / media.voice, voice, SOUND_RATE)
     write_wav(folder / media.mono, drums[::6, :1], SOUND_RATE // 6)
-    save_file({"some.other.layer.lora_A.weight": torch.ones(2, 8), "some.other.layer.lora_B.weight": torch.ones(8, 2)},
-              home / "loras" / f"{media.foreign_lora}.safetensors")  # fmt: skip
+    layer = "some.other.layer"
+    factors = {f"{layer}.lora_A.weight": torch.ones(2, 8), f"{layer}.lora_B.weight": torch.ones(8, 2)}
+    save_network(home / "loras" / f"{media.foreign_lora}.safetensors", factors, {}, {})
     return media
 
 

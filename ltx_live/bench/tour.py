@@ -56,9 +56,12 @@ def _names(name: str, part: str) -> Callable[[dict[str, Any]], bool]:
 
 def steps(media: _tour_media.Media) -> list[Step]:
     """The tour, in order; with the waits three minutes."""
+    return [*_pictures(media), *_references(media), *_sounds(media), *_voices(media), *_generation(media)]
+
+
+def _pictures(media: _tour_media.Media) -> list[Step]:
     return [
         Step("prompt", ("fast red tunnel with drums",), 4, _is("prompt", "fast red tunnel with drums")),
-        # image-to-video
         Step("i2v_image", (media.image,), 4, _names("i2v_image", media.image)),
         Step("i2v_image", ("missing.png",), 2, wrong="cannot read"),
         Step("i2v_image", (media.broken_image,), 2, wrong="as an image"),
@@ -68,7 +71,11 @@ def steps(media: _tour_media.Media) -> list[Step]:
         Step("i2v_hold", (1,), 5, _is("i2v_hold", True)),
         Step("i2v_hold", (0,), 1),
         Step("image/grab", (), 4, _names("i2v_image", "grab-")),
-        # video mode
+    ]
+
+
+def _references(media: _tour_media.Media) -> list[Step]:
+    return [
         Step("prompt", ("slow gold rings, low drone",), 1),
         Step("lora/1/name", ("pocket-ic-lora-structure",), 3),
         Step("ref/source", (media.video,), 5, _names("ref_source", media.video)),
@@ -94,7 +101,11 @@ def steps(media: _tour_media.Media) -> list[Step]:
         Step("ref/source", ("test",), 4, _names("ref_source", "test")),
         Step("ref/source", ("",), 3, _is("ref_source", "")),
         Step("lora/1/name", ("",), 2),
-        # driving sound
+    ]
+
+
+def _sounds(media: _tour_media.Media) -> list[Step]:
+    return [
         Step("prompt", ("slow purple plasma",), 1),
         Step("audio_input", (media.drums,), 6, _names("audio_input", media.drums)),
         Step("audio_input", (media.broken_image,), 2, wrong="sound stays as it was"),
@@ -106,7 +117,11 @@ def steps(media: _tour_media.Media) -> list[Step]:
         Step("audioin/source", ("live",), 3),
         Step("live_align", ("beat",), 1),
         Step("audioin/source", ("file",), 1),
-        # ID-LoRA
+    ]
+
+
+def _voices(media: _tour_media.Media) -> list[Step]:
+    return [
         Step("prompt/visual", ("slow blue waves",), 1),
         Step("prompt/sounds", ("an arpeggio",), 1),
         Step("audio_input", (media.voice,), 2),
@@ -116,7 +131,11 @@ def steps(media: _tour_media.Media) -> list[Step]:
         Step("audio_input", ("",), 2, _is("audio_input", "")),
         Step("prompt/visual", ("",), 1),
         Step("prompt/sounds", ("",), 2),
-        # LoRAs, schedules
+    ]
+
+
+def _generation(media: _tour_media.Media) -> list[Step]:
+    return [
         Step("lora/2/name", (media.foreign_lora,), 2, wrong="another model"),
         Step("lora/2/name", ("pocket-style-ink",), 4, _names("lora_name", "pocket-style-ink")),
         Step("lora/2/strength", ("fader",), 2),
