@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from ltx_live import pocket
 from ltx_live.config import EMBEDDED, Config
 from ltx_live.control import bank
 from ltx_live.control.event import NOTICE, Event, Origin, Transaction
@@ -27,10 +28,13 @@ from ltx_live.engine.slots import Slots, num_slots
 from ltx_live.engines import engine_spec
 from ltx_live.errors import DeviceError, EngineError
 from ltx_live.keeping import Keeper
+from ltx_live.lora_files import Shelf, folders
+from ltx_live.loras import Rack
+from ltx_live.parts import Parts
 from ltx_live.playback import Playback
 from ltx_live.pocket.reading import BANK
 from ltx_live.session import Session
-from ltx_live.show import Parts, Show
+from ltx_live.show import Show
 from ltx_live.stage.audio import NO_DEVICE, AudioOutput
 from ltx_live.stage.clock import FramePacer
 from ltx_live.stage.look import NumpyCompositor
@@ -68,10 +72,10 @@ def assemble(config: Config, closing: contextlib.ExitStack, received: Sequence[i
 
     None where a signal was `received` while the engine looked for its model.
     """
-    fixed = config.fixed()
-    playback = Playback(config.cues, Snapshots(config.snapshots, fixed), fixed)
-    values = initial_values(config.values, config.own_bank)
-    registry = Registry(values | playback.begin(values), fixed=fixed, effects=playback)
+    names = {f"lora/{number}/name": path.stem for number, (path, _) in enumerate(config.loras, 1)}
+    playback = Playback(config.cues, Snapshots(config.snapshots))
+    values = initial_values({**config.values, **names}, config.own_bank)
+    registry = Registry(values | playback.begin(values), effects=playback)
     mapper = Mapper(load_mappings(config.mapping, config.home))
     events: queue.SimpleQueue[Transaction] = queue.SimpleQueue()
     osc = OscReceiver(events, *config.osc)
@@ -99,10 +103,11 @@ def assemble(config: Config, closing: contextlib.ExitStack, received: Sequence[i
             show_log.write(line + "\n")
 
     session = Session(slots.layout.longest, write_log)
+    rack = _rack(config, engine, closing)
     keeper = Keeper(config, playback, registry.values, lambda text: events.put((notice(text),)))
     closing.callback(keeper.close)
     parts = Parts(
-        registry, mapper, events, osc, engine, slots, session, audio, window, composer, midi, playback, keeper
+        registry, mapper, events, osc, engine, slots, session, rack, audio, window, composer, midi, playback, keeper
     )
     show = Show(config, parts)
     if config.told:
@@ -113,6 +118,17 @@ def assemble(config: Config, closing: contextlib.ExitStack, received: Sequence[i
     midi.start()
     log.info("OSC: listening on %s:%d", osc.host, osc.port)
     return show
+
+
+def _rack(config: Config, engine: EngineProcess, closing: contextlib.ExitStack) -> Rack:
+    """The LoRA slots, and the folders that they are filled from, watched."""
+    own = [pocket.lora_folder()] if config.model == "pocket" else []
+    shelf = Shelf([*folders(config.home), *own], config.lora_unmatched)
+    is_merged = config.values["lora_merge_strategy"] == "permanent_merge"
+    rack = Rack(shelf, engine.load_lora, [path for path, _ in config.loras], is_merged)
+    shelf.watch()
+    closing.callback(shelf.close)
+    return rack
 
 
 def _wait_for_plan(engine: EngineProcess, received: Sequence[int]) -> None:

@@ -103,7 +103,6 @@ class Keeper:
     def __init__(self, config: Config, playback: Playback, values: Mapping[str, Any], tell: Callable[[str], None]):
         self._config, self._playback, self._values, self._tell = config, playback, values, tell
         self._start = dict(values)
-        self._fixed = config.fixed()
         self._saver = Saver(tell)
         self._show = config.show
         self._watched = {path: _signature(path) for path in {config.show, config.cues_file} - {None}}
@@ -163,7 +162,7 @@ class Keeper:
         self._saver.write(self._config.state, text)
 
     def _stand(self, is_kept: Callable[[str], bool]) -> dict[str, Any]:
-        live = {name: v for name, v in self._values.items() if name not in self._fixed and is_kept(name)}
+        live = {name: value for name, value in self._values.items() if is_kept(name)}
         return stand(live, self._start, self._config.base)
 
     def _made(self) -> dict[str, Any]:

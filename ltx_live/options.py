@@ -210,22 +210,23 @@ def generation_config(args: argparse.Namespace, layers: Layers = Layers(), **set
     if values["lora_merge_strategy"] == "runtime":
         merge = "or merge the LoRA at load with --set lora_merge_strategy=permanent_merge"
         require_live_strengths(loras, f"give one of these, {merge}")
-    made = Config(
+    explicit = {**layers.under, **dict(args.settings), **layers.over}
+    found = [
+        (find_lora(path, home(args)), values[name] if (name := f"lora/{i}/strength") in explicit else strength)
+        for i, (path, strength) in enumerate(loras, 1)
+    ]
+    return Config(
         model=args.model,
         home=home(args),
         device=args.device,
         text_encoder=args.text_encoder and args.text_encoder.expanduser(),
         memory=args.memory,
         max_vram_gb=args.max_vram_gb,
-        loras=tuple((find_lora(path, home(args)), strength) for path, strength in loras),
+        loras=tuple(found),
         lora_unmatched=args.lora_unmatched,
         values=values,
         base=config.initial_values(args.model, args.preset, {}),
     )
-    for name, reason in made.fixed().items():
-        if name in dict(args.settings):
-            raise ConfigError(f"--set {name}: {reason}")
-    return made
 
 
 def require_live_strengths(loras: Sequence[tuple[Path, float]], advice: str) -> None:
@@ -287,9 +288,6 @@ def show_config(args: argparse.Namespace) -> Config:
         over=restored if newer else {},
     )
     made = generation_config(args, layers, **settings)
-    for name, reason in made.fixed().items():
-        if name in below:
-            raise file.source.error(f"{name}: {reason}", "values", 0, name)
     with_bank = [each for each in (file, state and state.file) if each is not None and each.has_bank]
     snapshots = {} if file is None else file.snapshots
     return dataclasses.replace(

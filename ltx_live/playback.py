@@ -26,10 +26,9 @@ class Playback:
     a cue or a recall brings is one transaction; what glides to its value follows with the ticks.
     """
 
-    def __init__(self, cues: Sequence[Cue] = (), snapshots: Snapshots | None = None, fixed: Mapping[str, str] = {}):
+    def __init__(self, cues: Sequence[Cue] = (), snapshots: Snapshots | None = None):
         self.snapshots = snapshots or Snapshots()
         self.cues = tuple(cues)
-        self._fixed = fixed
         self._glides = Glides()
         self._follow: Span | None = None
         self._followed = Passed()
@@ -89,7 +88,7 @@ class Playback:
             case "tempo/link" if value and not tempo_link.is_there():
                 raise ParameterError(f"/ltx/tempo/link: {tempo_link.MISSING}")
             case "snap/xfade":
-                return self._allowed(self.snapshots.between(value, values))
+                return self.snapshots.between(value, values)
         return {}
 
     def due(self, now_s: float, values: Mapping[str, Any]) -> Iterator[Transaction]:
@@ -156,14 +155,10 @@ class Playback:
 
     def _begin(self, brought: Mapping[str, Any], values: Mapping[str, Any], span: Span) -> dict[str, Any]:
         """Let glide what glides; what is set at once."""
-        brought = self._allowed(brought)
         self._glides.drop(brought)
         gliding = {name: value for name, value in brought.items() if span.amount and glides(name)}
         self._glides.start({name: goal for name, goal in gliding.items() if goal != values[name]}, values, span)
         return {name: value for name, value in brought.items() if name not in gliding}
-
-    def _allowed(self, brought: Mapping[str, Any]) -> dict[str, Any]:
-        return {name: value for name, value in brought.items() if name not in self._fixed}
 
     def _wait_after(self, cue: Cue | None) -> None:
         self._follow = None if cue is None else cue.follow

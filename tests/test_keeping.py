@@ -43,10 +43,9 @@ class Show:
         (home / "shows").mkdir(parents=True, exist_ok=True)
         args = cli.parser().parse_args(["play", "--home", str(home), *arguments])
         self.config = options.show_config(args)
-        fixed = self.config.fixed()
-        self.playback = Playback(self.config.cues, Snapshots(self.config.snapshots, fixed), fixed)
+        self.playback = Playback(self.config.cues, Snapshots(self.config.snapshots))
         values = app.initial_values(self.config.values, self.config.own_bank)
-        self.registry = Registry(values | self.playback.begin(values), fixed=fixed, effects=self.playback)
+        self.registry = Registry(values | self.playback.begin(values), effects=self.playback)
         self.told: list[str] = []
         self.keeper = Keeper(self.config, self.playback, self.registry.values, self.told.append)
         self.now_s = 100.0
@@ -305,18 +304,6 @@ def test_a_disk_that_is_full_or_read_only_is_told(tmp_path):
     show.play()
     show.end()
     assert show.told and all("last.toml is not saved: " in line for line in show.told)
-
-
-def test_a_strength_that_is_not_there_is_not_kept(tmp_path):
-    show = Show(tmp_path, "--model", "testcard")
-    show.send("snap/1/save")
-    assert not any(name.startswith("lora/") for name in show.playback.snapshots.kept[1])
-
-
-def test_a_show_file_that_sets_what_is_not_there(tmp_path, show_path):
-    show_path.write_text(SHOW.replace("[values]", "[values]\n'lora/1/strength' = 0.5"))
-    with pytest.raises(ConfigError, match=r"friday.toml:8: lora/1/strength: no LoRA here; start with --lora FILE"):
-        Show(tmp_path, str(show_path))
 
 
 def test_notices_have_their_own_address():

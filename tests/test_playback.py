@@ -22,10 +22,10 @@ CUES = (
 class Show:
     """What `show.Show` does with the playback."""
 
-    def __init__(self, cues=CUES, fixed=None, **values):
-        self.playback = Playback(cues, fixed=fixed or {})
+    def __init__(self, cues=CUES, **values):
+        self.playback = Playback(cues)
         start = params.defaults() | {name.replace("__", "/"): value for name, value in values.items()}
-        self.registry = Registry(start | self.playback.begin(start), fixed=fixed, effects=self.playback)
+        self.registry = Registry(start | self.playback.begin(start), effects=self.playback)
         self.now_s = 0.0
         self.played: list[tuple[float, str]] = []
         self.errors: list[str] = []
@@ -212,12 +212,6 @@ def test_a_fader_between_two_snapshots():
     assert (show["out/hue"], show["prompt"]) == (20.0, "a fox")
     show.send("snap/xfade", 1)
     assert (show["out/hue"], show["prompt"]) == (80.0, "a cat")
-
-
-def test_what_a_show_cannot_change_is_left_alone():
-    show = Show((Cue(1, values={"lora/1/strength": 0.5, "out/hue": 3.0}),), fixed={"lora/1/strength": "no LoRA here"})
-    assert show.send("cue/go").errors == ()
-    assert (show["lora/1/strength"], show["out/hue"]) == (1.0, 3.0)
 
 
 def test_the_list_is_sent_back():

@@ -138,7 +138,7 @@ def test_what_is_written_is_what_is_read(tmp_path):
     rng = random.Random(3)
     rows = {name: params.find(name) for name in params.defaults()}
     for _ in range(4):
-        values = {name: row.default if row.since else some_value(row, rng) for name, row in rows.items()}
+        values = {name: row.default if row.check else some_value(row, rng) for name, row in rows.items()}
         kept = {n: {name: v for name, v in values.items() if is_held(name)} for n in (1, 32)}
         tables = {"schema": 1} | stand(values, values, params.defaults()) | made(values, kept)
         show = loaded(tmp_path, dumps(tables))

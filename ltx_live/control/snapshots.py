@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from ltx_live import params
@@ -32,16 +32,15 @@ def is_excluded(name: str, patterns: str) -> bool:
 class Snapshots:
     """The snapshots of a show by number, 1..NUM_SNAPSHOTS: each some values by name.
 
-    What `snap/exclude` names is kept as well, but left as it is at a recall; what is `fixed` cannot change.
+    What `snap/exclude` names is kept as well, but left as it is at a recall.
     """
 
-    def __init__(self, kept: Mapping[int, Mapping[str, Any]] | None = None, fixed: Collection[str] = ()):
-        self._fixed = fixed
+    def __init__(self, kept: Mapping[int, Mapping[str, Any]] | None = None):
         self.kept: dict[int, dict[str, Any]] = {index: dict(values) for index, values in (kept or {}).items()}
 
     def save(self, index: int, values: Mapping[str, Any]) -> None:
         """Keep the present values."""
-        self.kept[index] = {n: value for n, value in values.items() if is_held(n) and n not in self._fixed}
+        self.kept[index] = {name: value for name, value in values.items() if is_held(name)}
 
     def recalled(self, index: int, values: Mapping[str, Any]) -> dict[str, Any]:
         """What a recall sets; raises ParameterError for a snapshot that was never saved."""
