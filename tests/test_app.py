@@ -105,7 +105,6 @@ def played(tmp_path_factory):
     play.answers = {
         "ping": play.ask("/ltx/sys/ping", 7),
         "wrong": play.ask("/ltx/out/blackot", 1),
-        "later": play.ask("/ltx/i2v_strength", 0.5),
         "prompt": play.ask("/ltx/prompt", "?"),
     }
     time.sleep(1.2)
@@ -143,7 +142,6 @@ def test_every_question_is_answered(played):
     assert answers["ping"] == ("/ltx/sys/pong", (7,))
     assert answers["wrong"][0] == "/ltx/error"
     assert "did you mean /ltx/out/blackout?" in answers["wrong"][1][1]
-    assert "not yet" in answers["later"][1][1]
     assert answers["prompt"] == ("/ltx/prompt", (BANK[0][1],))
     assert answers["bank"] == ("/ltx/prompt", (BANK[4][1],))
     assert answers["selected"] == ("/ltx/bank/selected", (5,))
