@@ -115,6 +115,7 @@ FAULTS = {
     CUE + "values = { 'bank/3/connect' = 1 }": (7, "a trigger, which has no value"),
     CUE + "values = { width = 640 }": (7, "width cannot be set by a cue"),
     CUE + "values = { 'out/hue' = 2026-11-27 }": (7, "cannot use 2026-11-27; write -180 to 180"),
+    CUE + "values = { num_steps = 1" + "0" * 400 + " }": (7, "too large"),
     CUE + "next = 'encore'": (7, "next = 'encore': no such cue: encore; there are 1 a, 2"),
     "schema = 1\ncue = 3": (2, "cue = 3 cannot be used; write a list"),
     "schema = 1\ncue = [3]": (1, "cue must be a table; write [[cue]]"),
