@@ -77,6 +77,11 @@ class Show:
             return False
         return not self.recordings.is_asked_for and time.perf_counter() - self._first_picture_s >= duration_s
 
+    @property
+    def delay_s(self) -> float:
+        """How much later than it was there what is live is seen, of the chunk that was asked for last."""
+        return self._flow.modes.delay_s
+
     def watch_sound(self) -> None:
         """Look at the clock, whether the sound device is still there, and what the modes have to tell."""
         audio = self.parts.audio
@@ -244,7 +249,7 @@ class Show:
             self._output_latency_s,
             self._position_s,
             self._flow.modes.words,
-            self._flow.modes.delay_s,
+            self.delay_s,
         )
         return self._display.status(playing)
 
