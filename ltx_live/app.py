@@ -17,6 +17,7 @@ from ltx_live.config import EMBEDDED, Config
 from ltx_live.control import bank
 from ltx_live.control.event import Event, Origin, Transaction
 from ltx_live.control.files import load_mappings
+from ltx_live.control.http import WebServer
 from ltx_live.control.mapping import Mapper
 from ltx_live.control.midi import MidiReceiver
 from ltx_live.control.osc import OscReceiver
@@ -86,6 +87,8 @@ def assemble(config: Config, closing: contextlib.ExitStack, received: Sequence[i
     log.info(audio.start())
     midi = MidiReceiver(events, config.midi)
     closing.callback(midi.close)
+    web = WebServer(events, config.http, (osc.host, osc.port))
+    closing.callback(web.close)
     show_log = closing.enter_context(open(config.folder("shows") / "last.jsonl", "w", buffering=1, encoding="utf-8"))
 
     def write_log(line: str) -> None:
@@ -93,12 +96,14 @@ def assemble(config: Config, closing: contextlib.ExitStack, received: Sequence[i
             show_log.write(line + "\n")
 
     session = Session(slots.layout.longest, write_log)
-    show = Show(config, Parts(registry, mapper, events, osc, engine, slots, session, audio, window, composer, midi))
+    parts = Parts(registry, mapper, events, osc, engine, slots, session, audio, window, composer, midi, web)
+    show = Show(config, parts)
     closing.callback(show.close)
     show.draw()  # the title card; the first drawing takes a while
     osc.start()
     midi.start()
     log.info("OSC: listening on %s:%d", osc.host, osc.port)
+    log.info(web.start())
     return show
 
 

@@ -13,7 +13,8 @@ from ltx_live import params
 from ltx_live.chunk import SAMPLE_RATE_HZ, Chunk, EngineInfo
 from ltx_live.config import Config
 from ltx_live.control import status
-from ltx_live.control.event import NOTICE, Event, Transaction, drain
+from ltx_live.control.event import NOTICE, Event, Origin, Transaction, drain
+from ltx_live.control.http import WebServer
 from ltx_live.control.mapping import Mapper
 from ltx_live.control.midi import CLOCK, MidiReceiver
 from ltx_live.control.osc import OscReceiver
@@ -64,6 +65,7 @@ class Parts:
     window: Window | None
     composer: Composer
     midi: MidiReceiver
+    web: WebServer
 
 
 class Show:
@@ -145,6 +147,7 @@ class Show:
                 break
         self._tell_count(self.parts.osc.num_bad, "bad OSC packet", "ignored")
         self._tell_count(self.parts.midi.num_bad, "bad MIDI message", "ignored")
+        self._tell_count(self.parts.web.num_bad, "bad WebSocket message", "ignored")
         output = self._output
         silent = output.audio_mute or output.out_blackout
         self.parts.audio.player.target_gain = 0.0 if silent else output.audio_volume * output.out_master
@@ -180,11 +183,12 @@ class Show:
         picture = self._timeline.frame_at(self._shown_position)
         if picture is not None:
             self._display.seen(picture, time.perf_counter())
-        window = self.parts.window
+        told, registry, window = self._status(picture), self.parts.registry, self.parts.window
+        self.parts.web.publish(registry.values, told, registry.fixed)
         if window is not None:
             window.pump()
             is_recording = self.recordings.current is not None
-            hud = self._display.hud(self._status(picture), is_recording, self._control, tuple(self._messages))
+            hud = self._display.hud(told, is_recording, self._control, tuple(self._messages))
             window.show(picture, self._output, hud)
 
     def say(self, text: str, level: int = logging.WARNING) -> None:
@@ -276,7 +280,7 @@ class Show:
         epoch = registry.epoch
         outcome = registry.apply(tuple(events))
         for reply in outcome.replies:
-            self.parts.osc.send(reply.address, reply.args, reply.origin.reply_to)
+            self._reply(reply.origin, reply.address, reply.args)
         for error in outcome.errors:
             self.say(error)
         for event in events:
@@ -298,7 +302,7 @@ class Show:
         if change.name == "prompt":
             meaning = self._understand(change.new)
             if meaning is not None:
-                self._tell_understood(meaning, event.origin.reply_to)
+                self._tell_understood(meaning, event.origin)
         if change.name.startswith("prompt"):
             self._flow.encode(texts(self._generation))
         elif re.fullmatch(r"bank/\d+/text", change.name):
@@ -312,12 +316,17 @@ class Show:
         """How the model reads a prompt; only the pocket's words can be told."""
         return understand(prompt) if self._config.model == "pocket" else None
 
-    def _tell_understood(self, meaning: Understood, reply_to: tuple | None = None) -> None:
+    def _tell_understood(self, meaning: Understood, origin: Origin | None = None) -> None:
         known, unknown = ", ".join(meaning.known), ", ".join(meaning.unknown)
         text = f"understood: {known or 'nothing'}" + (f"; not understood: {unknown}" if unknown else "")
         self.say(text, logging.INFO)
-        if reply_to is not None:
-            self.parts.osc.send(UNDERSTOOD, (known, unknown), reply_to)
+        if origin is not None and origin.reply_to is not None:
+            self._reply(origin, UNDERSTOOD, (known, unknown))
+
+    def _reply(self, origin: Origin, address: str, args: tuple) -> None:
+        """Answer who sent an event, by the way that it came."""
+        sender = self.parts.web if origin.kind == "web" else self.parts.osc
+        sender.send(address, args, origin.reply_to)
 
     def _tell_count(self, count: int, what: str, happened: str) -> None:
         """Say by how much a counter of faults has grown, once a second."""
@@ -344,7 +353,7 @@ class Show:
         """Answer a question about the status."""
         picture = self._timeline.frame_at(self._shown_position)
         for reply in status.answer(question, self._status(picture)):
-            self.parts.osc.send(reply.address, reply.args, reply.origin.reply_to)
+            self._reply(reply.origin, reply.address, reply.args)
 
     def _status(self, picture: Picture | None) -> status.Status:
         playing = Playing(

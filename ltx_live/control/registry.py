@@ -155,6 +155,11 @@ class Registry:
         """An OutputParams of the present values."""
         return params.snapshot(params.OutputParams, self._values)
 
+    @property
+    def fixed(self) -> Mapping[str, str]:
+        """The rows that this show cannot change, and why."""
+        return self._fixed
+
     def mark_applied(self, epoch: int) -> None:
         """A chunk made with `epoch` is playing."""
         self.applied_epoch = max(self.applied_epoch, epoch)
