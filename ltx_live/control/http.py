@@ -95,7 +95,7 @@ class WebServer:
 
     def publish(self, values: Mapping[str, Any], status: Status, fixed: Mapping[str, str]) -> None:
         """What clients may see from now on: live values by name, the status, rows that are fixed and why."""
-        if self._thread is None:
+        if self._address is None:
             return
         before = self._published
         if before.values != values:
@@ -184,15 +184,18 @@ class WebServer:
             return
         messages, at_s = decode_packet(data)
         now_s = time.perf_counter()
-        events = []
-        for address, args in messages:
-            client.heard(address, args, now_s)
-            events += [Event(concrete, args, client.origin, now_s) for concrete in expand_pattern(address)]
+        expanded = [(concrete, args) for address, args in messages for concrete in expand_pattern(address)]
+        events = tuple(Event(address, args, client.origin, now_s) for address, args in expanded)
         ahead_s = 0.0 if at_s is None else at_s - time.time()
         if 0 < ahead_s <= MAX_AHEAD_S:
-            self._loop.call_later(ahead_s, self._target.put, tuple(events))
+            self._loop.call_later(ahead_s, self._pass_on, client, events)
         elif events:
-            self._target.put(tuple(events))
+            self._pass_on(client, events)
+
+    def _pass_on(self, client: Client, events: Transaction) -> None:
+        for event in events:
+            client.heard(event)
+        self._target.put(events)
 
     async def _tell(self, client: Client) -> None:
         """Tell a client what is new, TELL_RATE_HZ times a second; one that reads slowly gets the newest only."""
@@ -232,11 +235,11 @@ class Client:
         self.replies.append(encode_message(ERROR, (what[:200], text)))
         raise ValueError(text)
 
-    def heard(self, address: str, args: tuple[Any, ...], now_s: float) -> None:
+    def heard(self, event: Event) -> None:
         """It has sent this itself, so it knows."""
-        if address in self._shown:
-            self._shown[address] = args
-            self._quiet_until_s[address] = now_s + QUIET_S
+        if event.address in self._shown:
+            self._shown[event.address] = event.args
+            self._quiet_until_s[event.address] = time.perf_counter() + QUIET_S
             self._is_stale = True
 
     def news(self, published: Published, now_s: float) -> list[str | bytes]:

@@ -229,7 +229,7 @@ async def announced(host: str, port: int) -> AsyncIterator[None]:
 
 
 def lan_address() -> str:
-    """This machine's address on its network, 127.0.0.1 without one; nothing is sent, connecting UDP asks for a route."""
+    """This machine's address on its network, 127.0.0.1 without one; nothing is sent: it asks for a route."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect(("192.0.2.1", 9))  # TEST-NET-1, RFC 5737
