@@ -20,7 +20,7 @@ export function el(what, attributes = {}, ...children) {
 /** A number as it is shown: as many places as its range needs. */
 export function format(value, span = 1) {
   if (value == null) return "–";
-  const places = span > 100 ? 0 : span > 20 ? 1 : 2;
+  const places = span > 500 ? 0 : span > 20 ? 1 : 2;
   return Number.isInteger(value) ? String(value) : value.toFixed(places);
 }
 
