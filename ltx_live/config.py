@@ -101,15 +101,15 @@ def initial_values(model: str, preset: str | None, settings: Mapping[str, Any]) 
     return values
 
 
-def parse_address(text: str, option: str = "--osc", usual: int = OSC_PORT) -> tuple[str, int]:
+def parse_address(text: str, option: str = "--osc", port: int = OSC_PORT) -> tuple[str, int]:
     """`HOST:PORT`, `:PORT` or `PORT` as (host, port); the host defaults to 127.0.0.1. Raises ConfigError."""
-    host, _, port = text.rpartition(":")
+    host, _, digits = text.rpartition(":")
     try:
-        number = int(port)
+        number = int(digits)
     except ValueError:
         number = -1
     if not 0 <= number <= 65535:
-        raise ConfigError(f"{option} {text}: write HOST:PORT, such as 127.0.0.1:{usual}")
+        raise ConfigError(f"{option} {text}: write HOST:PORT, such as 127.0.0.1:{port}")
     return host.strip("[]") or "127.0.0.1", number
 
 

@@ -7,6 +7,7 @@ import queue
 import re
 import time
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from ltx_live import params
@@ -18,7 +19,7 @@ from ltx_live.control.http import WebServer
 from ltx_live.control.mapping import Mapper
 from ltx_live.control.midi import CLOCK, MidiReceiver
 from ltx_live.control.osc import OscReceiver
-from ltx_live.control.registry import Change, Fired, Registry
+from ltx_live.control.registry import Change, Fired, Registry, Reply
 from ltx_live.display import Display, Playing
 from ltx_live.engine.process import Died, EngineProcess, Failed, Loading, Message, Ready
 from ltx_live.engine.slots import Slots
@@ -279,8 +280,7 @@ class Show:
                 events += self.parts.mapper.translate(sent, registry.values)
         epoch = registry.epoch
         outcome = registry.apply(tuple(events))
-        for reply in outcome.replies:
-            self._reply(reply.origin, reply.address, reply.args)
+        self._reply(outcome.replies)
         for error in outcome.errors:
             self.say(error)
         for event in events:
@@ -321,12 +321,13 @@ class Show:
         text = f"understood: {known or 'nothing'}" + (f"; not understood: {unknown}" if unknown else "")
         self.say(text, logging.INFO)
         if origin is not None and origin.reply_to is not None:
-            self._reply(origin, UNDERSTOOD, (known, unknown))
+            self._reply((Reply(origin, UNDERSTOOD, (known, unknown)),))
 
-    def _reply(self, origin: Origin, address: str, args: tuple) -> None:
+    def _reply(self, replies: Iterable[Reply]) -> None:
         """Answer who sent an event, by the way that it came."""
-        sender = self.parts.web if origin.kind == "web" else self.parts.osc
-        sender.send(address, args, origin.reply_to)
+        for reply in replies:
+            sender = self.parts.web if reply.origin.kind == "web" else self.parts.osc
+            sender.send(reply.address, reply.args, reply.origin.reply_to)
 
     def _tell_count(self, count: int, what: str, happened: str) -> None:
         """Say by how much a counter of faults has grown, once a second."""
@@ -352,8 +353,7 @@ class Show:
     def _answer(self, question: Event) -> None:
         """Answer a question about the status."""
         picture = self._timeline.frame_at(self._shown_position)
-        for reply in status.answer(question, self._status(picture)):
-            self._reply(reply.origin, reply.address, reply.args)
+        self._reply(status.answer(question, self._status(picture)))
 
     def _status(self, picture: Picture | None) -> status.Status:
         playing = Playing(

@@ -93,6 +93,11 @@ class WebServer:
             self._thread.join(_CLOSE_S)
             self._thread = None
 
+    @property
+    def is_serving(self) -> bool:
+        """Whether it serves."""
+        return self._thread is not None and self._thread.is_alive()
+
     def publish(self, values: Mapping[str, Any], status: Status, fixed: Mapping[str, str]) -> None:
         """What clients may see from now on: live values by name, the status, rows that are fixed and why."""
         if self._address is None:

@@ -223,7 +223,7 @@ async def announced(host: str, port: int) -> AsyncIterator[None]:
             info = AsyncServiceInfo(SERVICE, name, port, addresses=[socket.inet_aton(address)])
             await (await zeroconf.async_register_service(info, allow_name_change=True))
             log.info("OSCQuery: announced as %s", info.name.removesuffix(f".{SERVICE}"))
-        except (Error, OSError, ValueError) as error:
+        except (Error, OSError, RuntimeError, ValueError) as error:  # RuntimeError: there is no network at all
             log.warning("OSCQuery is not announced: %s", error or type(error).__name__)
         yield
 

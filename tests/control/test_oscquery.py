@@ -81,6 +81,16 @@ zeroconf = Zeroconf(interfaces=["127.0.0.1"], ip_version=IPVersion.V4Only)
 ServiceBrowser(zeroconf, "_oscjson._tcp.local.", Listener())
 time.sleep(30)
 """
+ALONE = """
+import logging, queue, sys, time
+logging.basicConfig(level=logging.INFO)
+from ltx_live.control.http import WebServer
+server = WebServer(queue.SimpleQueue(), (sys.argv[1], 0), ("127.0.0.1", 9130))
+server.start()
+time.sleep(1)
+print(server.is_serving)
+server.close()
+"""
 CAN_ISOLATE = sys.platform == "linux" and shutil.which("unshare") and shutil.which("ip") and os.geteuid() == 0
 
 
@@ -106,3 +116,14 @@ def test_another_process_finds_it_and_sees_it_leave():
     found, gone = done.stdout.splitlines()
     assert found.startswith("found 127.0.0.1 "), done.stderr
     assert "ltx_live on " in found and gone == "gone"
+
+
+@pytest.mark.skipif(not CAN_ISOLATE, reason="needs root on Linux, for a network of its own")
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+def test_without_any_network_it_serves_unannounced(host):
+    command = ["unshare", "-n", sys.executable, "-c", ALONE, host]
+    done = subprocess.run(
+        command, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout.strip() == "True", done.stderr
+    assert "OSCQuery is not announced: " in done.stderr and "Traceback" not in done.stderr

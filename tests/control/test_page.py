@@ -266,7 +266,8 @@ def test_everything_that_can_be_set_has_its_place(page, show):
         for child in node.get("CONTENTS", {}).values():
             yield from settable(child)
 
-    elsewhere = r"/ltx/(prompt|sys/(panic|ping|dump)|bank/(\d+/(connect|text|name)|selected|next|prev|random))"
+    elsewhere = r"/ltx/(prompt|sys/(panic|ping|dump|(un)?subscribe|hold|quit)"
+    elsewhere += r"|bank/(\d+/(connect|text|name)|selected|next|prev|random))"
     wanted = {path for path in settable(tree) if not re.fullmatch(elsewhere, path)}
     placed = page.evaluate("[...document.querySelectorAll('[data-path]')].map((it) => it.dataset.path)")
     assert sorted(placed) == sorted(wanted)

@@ -58,8 +58,11 @@ function clock(seconds) {
 let isDraft = false;
 
 function prompt() {
-  link.listen(PROMPT, (text) => { if (!isDraft) $("text").value = text ?? ""; });
-  $("prompt").classList.toggle("draft", isDraft);
+  link.listen(PROMPT, (text) => {
+    if (!isDraft) $("text").value = text ?? "";
+    fit();
+  });
+  draft(isDraft);
 }
 
 function understood(known, unknown) {
@@ -67,14 +70,22 @@ function understood(known, unknown) {
   $("understood").textContent = parts.filter(Boolean).join(" · ");
 }
 
+/** The field is as high as its text, up to a third of the screen. */
+function fit() {
+  const it = $("text");
+  it.style.height = "";
+  if (it.scrollHeight > it.clientHeight) it.style.height = `${Math.min(it.scrollHeight + 2, innerHeight / 3)}px`;
+}
+
 function draft(is) {
   isDraft = is;
+  fit();
   $("prompt").classList.toggle("draft", is);
 }
 
 $("text").addEventListener("input", () => { draft(true); $("understood").textContent = ""; });
 $("text").addEventListener("keydown", (event) => {
-  if (event.key === "Escape") { draft(false); $("text").value = link.values[PROMPT] ?? ""; }
+  if (event.key === "Escape") { $("text").value = link.values[PROMPT] ?? ""; draft(false); }
   if (event.key !== "Enter" || event.isComposing) return;
   event.preventDefault();
   $("prompt").requestSubmit();

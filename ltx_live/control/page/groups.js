@@ -1,6 +1,6 @@
 // Every value that has no place of its own, by the first word of its path.
 
-import { control, el, words } from "./controls.js";
+import { control, el, format, words } from "./controls.js";
 
 const GENERAL = "generation";
 const TITLES = {
@@ -12,7 +12,9 @@ const TITLES = {
 const FIRST = ["out", "audio", "prompts", "prompt", "lora", "tempo", "rec"];
 const LAST = [GENERAL, "land", "av", "window", "midi", "osc", "sys"];
 const OPEN_AT_FIRST = ["out", "audio"];
-const PLACED = /^\/ltx\/(status\/|bank\/(\d+\/|selected$|next$|prev$|random$)|sys\/(panic|ping|dump)$)/;
+const PLACED = /^\/ltx\/(status\/|bank\/(\d+\/|selected$|next$|prev$|random$)|sys\/(panic|ping|dump|(un)?subscribe|hold|quit)$)/;
+
+const MOST_FRAMES = 8;  // of numbered things; more of them are closed until one is wanted
 
 /** Fill a place with a collapsible group for each branch of the tree; `placed` paths are shown elsewhere. */
 export function groups(link, tree, place, placed) {
@@ -24,19 +26,45 @@ export function groups(link, tree, place, placed) {
   }
   for (const group of ordered([...found.keys()])) {
     const body = el("div.body");
-    for (const [name, node] of found.get(group)) body.append(...items(link, name, node, placed));
+    const nodes = found.get(group);
+    const isLong = nodes.filter(([name]) => isNumber(name)).length > MOST_FRAMES;
+    for (const [name, node] of nodes) body.append(...items(link, name, node, placed, isLong));
     if (body.childElementCount) place.append(collapsible(group, body));
   }
+  place.append(collapsible("status", status(link)));
 }
 
-/** The controls of a node and of all below it; what is numbered gets a frame of its own. */
-function items(link, name, node, placed) {
+const isNumber = (name) => /^\d+$/.test(name);
+
+/** The controls of a node and of all below it; what is numbered gets a frame of its own, closed where it is one of many. */
+function items(link, name, node, placed, isLong) {
   const isPlaced = placed.includes(node.FULL_PATH) || PLACED.test(node.FULL_PATH);
   const own = node.TYPE && !isPlaced ? control(link, node, words(name)) : null;
   const below = Object.entries(node.CONTENTS ?? {}).flatMap(([child, childNode]) =>
-    items(link, /^\d+$/.test(name) ? child : `${name} ${child}`, childNode, placed));
-  if (/^\d+$/.test(name) && below.length) return [el("fieldset", {}, el("legend", {}, name), ...below)];
+    items(link, isNumber(name) ? child : words(`${name} ${child}`), childNode, placed, isLong));
+  if (isNumber(name) && below.length) return [frame(link, name, node, below, isLong)];
   return own ? [own, ...below] : below;
+}
+
+function frame(link, number, node, below, isLong) {
+  if (!isLong) return el("fieldset", {}, el("legend", {}, number), ...below);
+  const title = el("summary", {}, number);
+  link.listen(`${node.FULL_PATH}/name`, (name) => { title.textContent = name ? `${number}  ${name}` : number; });
+  return el("details.nested", {}, title, el("div.body", {}, ...below));
+}
+
+/** Everything that the show tells of itself. */
+function status(link) {
+  const list = el("dl");
+  for (const [path, { TYPE: type, DESCRIPTION: title, UNIT: unit }] of Object.entries(link.methods)) {
+    if (!path.startsWith("/ltx/status/")) continue;
+    const value = el("dd");
+    list.append(el("dt", {}, title), value);
+    link.listen(path, (now) => {
+      value.textContent = type === "s" ? now || "–" : `${format(now)} ${(now != null && unit?.[0]) || ""}`;
+    });
+  }
+  return list;
 }
 
 function ordered(names) {
