@@ -62,10 +62,22 @@ class Show:
 
 
 @pytest.fixture(scope="module")
-def show(tmp_path_factory):
-    show = Show(tmp_path_factory.mktemp("home"))
-    yield show
-    show.end()
+def start():
+    """Starts shows, and ends those that a test has left running."""
+    started = []
+
+    def start(*arguments):
+        started.append(Show(*arguments))
+        return started[-1]
+
+    yield start
+    for show in started:
+        show.end()
+
+
+@pytest.fixture(scope="module")
+def show(start, tmp_path_factory):
+    return start(tmp_path_factory.mktemp("home"))
 
 
 @pytest.fixture(scope="module")
@@ -288,8 +300,8 @@ def test_it_fits_and_can_be_touched(open_page, show, size):
     assert panic["y"] + panic["height"] <= height
 
 
-def test_it_comes_back_by_itself(open_page, tmp_path):
-    first = Show(tmp_path)
+def test_it_comes_back_by_itself(open_page, start, tmp_path):
+    first = start(tmp_path)
     page = open_page(first)
     open_page.forgiven = "ERR_CONNECTION"  # the browser's own words
     first.end()
@@ -298,11 +310,10 @@ def test_it_comes_back_by_itself(open_page, tmp_path):
     page.fill("#text", "said to nobody")
     page.press("#text", "Enter")
     expect(page.locator("#notice")).to_contain_text("was not sent")
-    second = Show(tmp_path, first.http_port)
+    second = start(tmp_path, first.http_port)
     page.wait_for_selector("body:not(.offline)")
     assert page.input_value("#text") == "said to nobody"
     second.send("/ltx/out/master", 0.5)
     expect(fader(page, "out/master")).to_have_value("0.5")
     page.press("#text", "Enter")
     until(page, lambda: second.value("prompt") == "said to nobody", "the prompt")
-    second.end()
