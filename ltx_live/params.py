@@ -26,9 +26,13 @@ SCHEDULES = ("distilled", "linear", "cosine", "linear_quadratic", "beta")
 LANDINGS = ("now", "chunk", "beat", "bar", "2 bars", "4 bars")
 """Where a change can land: at the next possible frame, with the next chunk, or on a grid of the tempo."""
 
+CONTROLS = ("none", "luminance", "canny", "tracks")
+"""What a reference can be made into before it guides."""
+
 NUM_BANK_SLOTS = 64
 NUM_PROMPTS = 8
 NUM_LORAS = 8
+NUM_TRACKS = 32
 SEED_MAX = 2**31 - 1
 
 
@@ -164,9 +168,6 @@ def _trigger(name: str, tier: Tier, doc: str, **more: Any):
     return Parameter(name, "trigger", None, tier, doc, **more)
 
 
-MODES = "0.4"
-"""The version that brings the rows marked with it."""
-
 PARAMETERS: tuple[Parameter, ...] = (
     # Generation, with the specification's names, defaults and ranges.
     _int("height", 384, 32, 4096, "reload", "output height", unit="px", snap=snap_size),
@@ -177,16 +178,50 @@ PARAMETERS: tuple[Parameter, ...] = (
     _float("frame_rate", 24.0, 1, 120, "chunk", "output frame rate", unit="1/s", landing="chunk"),
     _bool("randomize_seed", True, "chunk", "a new seed for every chunk", landing="chunk"),
     _int("ffn_chunk_size", 4096, 0, 65536, "reload", "tokens per feed-forward piece, 0 = off"),
-    _str("i2v_image", "chunk", "first-frame reference image, empty = none", landing="now", since=MODES),
-    _float("i2v_strength", 1.0, 0, 1, "chunk", "first-frame strength, 0 = off", landing="now", since=MODES),
-    _float("control_strength", 1.0, 0, 1, "chunk", "video mode guide strength", landing="now", since=MODES),
-    _str("audio_input", "chunk", "audio reference or driving track, empty = none", landing="now", since=MODES),
-    _enum("audio_mode", "driving", ("driving", "id_lora"), "chunk", "use of audio_input", landing="now", since=MODES),
-    _float("identity_guidance_scale", 3.0, 0, 20, "step", "ID-LoRA amplification", landing="now", since=MODES),
+    _str("i2v_image", "chunk", "first-frame reference image, empty = none", landing="now"),
+    _float("i2v_strength", 1.0, 0, 1, "chunk", "first-frame strength, 0 = off", landing="now"),
+    _bool("i2v_hold", False, "chunk", "the image leads every chunk, not only the one after it was set", landing="now"),
+    _bool("i2v_compress", True, "chunk", "give the image the compression that the model was trained with",
+          landing="chunk"),
+    _trigger("image/grab", "frame", "the displayed frame becomes i2v_image"),
+    _trigger("image/again", "frame", "the image leads the next chunk once more"),
+    _trigger("image/clear", "frame", "no image any more"),
+    _float("control_strength", 1.0, 0, 1, "chunk", "video mode guide strength, 0 = off", landing="now"),
+    _str("ref/source", "chunk", "reference video: a file, a folder of frames, camera, camera:WHICH, test; empty = none",
+         landing="now"),
+    _enum("ref/control", "none", CONTROLS, "chunk", "control signal that the reference is made into", landing="now"),
+    _bool("ref/loop", True, "chunk", "a recorded reference goes round and round", landing="chunk"),
+    _float("ref/speed", 1.0, -4, 4, "chunk", "speed of a recorded reference", landing="chunk"),
+    _trigger("ref/seek", "frame", "a recorded reference jumps to this time in seconds"),
+    _float("ref/low", 0.1, 0, 1, "chunk", "canny: contrast of an edge beside another edge", landing="now"),
+    _float("ref/high", 0.2, 0, 1, "chunk", "canny: contrast of an edge by itself", landing="now"),
+    _bool("ref/letterbox", False, "chunk", "show the whole reference, black around it (outpaint)", landing="now"),
+    _float("ref/aspect", 0.0, 0, 4, "chunk", "letterbox: width by height of what is shown, 0 = all", landing="now"),
+    _float("ref/scale", 1.0, 0.1, 1, "chunk", "letterbox: part of the picture that it fills", landing="now"),
+    _bool("ref/gamma", False, "chunk", "lift the reference by gamma 2.0 and the output back (outpaint)", landing="now"),
+    _str("ref/mask", "chunk", "image whose bright part is made anew (inpaint), empty = none", landing="now"),
+    _trigger("track/N", "frame", "motion track N is at x y, 0 to 1 from the top left; without numbers it ends",
+             count=NUM_TRACKS),
+    _trigger("track/clear", "frame", "forget the motion tracks"),
+    _str("audio_input", "chunk", "audio reference or driving track, empty = none", landing="now"),
+    _enum("audio_mode", "driving", ("driving", "id_lora"), "chunk", "use of audio_input", landing="now"),
+    _enum("audioin/source", "file", ("file", "live"), "chunk", "what drives: audio_input, or a sound input",
+          landing="now"),
+    _str("audioin/device", "frame", "sound input, part of its name or its index; empty = the system's"),
+    _float("audioin/gain", 1.0, 0, 4, "chunk", "level of the driving sound", landing="chunk"),
+    _bool("audioin/loop", True, "chunk", "a driving file goes round and round", landing="chunk"),
+    _trigger("audioin/seek", "frame", "a driving file jumps to this time in seconds"),
+    _enum("live_align", "auto", ("auto", "off", "beat", "bar", "through"), "chunk",
+          "what the picture of a live input follows; auto = beat where a tempo is known", landing="now"),
+    _float("identity_guidance_scale", 3.0, 0, 20, "step", "ID-LoRA amplification", landing="now"),
     _enum("lora_merge_strategy", "permanent_merge", ("permanent_merge", "runtime"), "reload",
           "merge LoRAs at load, or keep their strengths live"),
+    _str("lora/N/name", "chunk", "LoRA file in this slot, empty = none", landing="now", count=NUM_LORAS),
     _float("lora/N/strength", 1.0, 0, 2, "step", "strength of a LoRA kept live (runtime)", landing="now",
            count=NUM_LORAS),
+    _bool("lora/N/active", True, "step", "whether the slot's LoRA is played", landing="now", count=NUM_LORAS),
+    _trigger("lora/drop", "frame", "put this file into the first empty slot"),
+    _trigger("lora/list", "frame", "answers with the LoRA files: name, kind, rank, downscale, fits, slots, fault"),
     Parameter("sigmas", "floats", None, "chunk", "own sigma list instead of num_steps and schedule", landing="chunk"),
     _float("realtime_pacing_slack", 0.0, 0, 10, "chunk", "chunks to make ahead; slots set at start", landing="chunk"),
     _int("seed", 42, 0, SEED_MAX, "chunk", "base seed; a chunk's own derives from it and its index", landing="chunk"),
@@ -237,6 +272,9 @@ PARAMETERS: tuple[Parameter, ...] = (
     # Sound.
     _float("audio/volume", 0.251189, 0, 1, "frame", "sound level, linear; starts at -12 dBFS"),
     _bool("audio/mute", False, "frame", "silence"),
+    _enum("audio/source", "driving", ("generated", "driving", "off"), "chunk",
+          "what is heard while sound drives the picture", landing="now"),
+    _bool("audio/monitor", False, "chunk", "a live input that drives is heard", landing="now"),
     _float("av/offset", 0.0, -500, 500, "frame", "picture later (+) or earlier (-) than sound", unit="ms"),
     # Window.
     _bool("window/fullscreen", False, "frame", "fullscreen on the chosen screen"),

@@ -23,6 +23,7 @@ from ltx_live.chunk import (
     StepValues,
     WeightedPrompts,
     num_steps,
+    work,
 )
 from ltx_live.chunk_times import ChunkTimes
 from ltx_live.engine.process import Cancelled, Died, Failed, Message, Ready
@@ -221,7 +222,7 @@ class Session:
         request = self.running
         took_s = max(1e-6, now_s - self._running.asked_s)
         text_s = chunk.timings_s.get("wait", 0.0) + chunk.timings_s.get("text", 0.0)
-        self._times.add(request.num_frames, num_steps(request.params), max(1e-6, took_s - text_s))
+        self._times.add(request.num_frames, work(request.params), max(1e-6, took_s - text_s))
         return took_s
 
     def _fail(self, text: str, index: int | None, fatal: bool, now_s: float) -> None:
@@ -277,7 +278,7 @@ class Session:
         num_frames = self._lengths.cut(params, self._continues(params, self.history, RESTART in waits))
         if num_frames is None:
             return None
-        time_s = self._times.bound_s(num_frames, num_steps(params)) + moment.text_s(params)
+        time_s = self._times.bound_s(num_frames, work(params)) + moment.text_s(params)
         cut_s = time_s + moment.margin_s
         reserve = (RESERVE - 1) * time_s * SAMPLE_RATE_HZ
         earliest = moment.after(self._wait_s(moment) + cut_s)
@@ -295,7 +296,7 @@ class Session:
 
     def _time_s(self, request: ChunkRequest) -> float:
         """T of a request's shape; infinite before the first chunk."""
-        time_s = self._times.p95_s(request.num_frames, num_steps(request.params))
+        time_s = self._times.p95_s(request.num_frames, work(request.params))
         return math.inf if time_s is None else time_s
 
     def _remaining_s(self, moment: Moment) -> float:
@@ -315,7 +316,7 @@ class Session:
         """Until a chunk that fills up with the values before is there: the one under way, or a new one."""
         if self._running is not None:
             return self._remaining_s(moment)
-        time_s = self._times.p95_s(self._lengths.whole(moment.params), num_steps(moment.params))
+        time_s = self._times.p95_s(self._lengths.whole(moment.params), work(moment.params))
         return time_s + moment.text_s(self._newest.params)
 
     def _foresee(self, moment: Moment, is_waiting: bool, landing: Landing | None) -> None:

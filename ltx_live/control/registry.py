@@ -7,6 +7,7 @@ import fnmatch
 import functools
 import operator
 import random
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -27,7 +28,8 @@ _REPEAT_S = 0.5  # a non-zero value repeated within this time is the same press 
 _QUICK_REPEAT_S = 0.1  # the same for what is pressed in quick succession; 300 bpm are 0.2 s
 _QUICK = ("tempo/tap", "tempo/nudge_up", "tempo/nudge_down")
 _MAX_PRESSES = 256
-_WITH_ANY_ARGUMENT = ("sys/ping", "sys/dump")
+_WITH_ANY_ARGUMENT = re.compile(r"sys/(ping|dump)|(ref|audioin)/seek|track/\d+|lora/(drop|list)")
+"""Triggers that are no buttons: what comes with them is an argument, and every message counts."""
 _RELATIVE = {"+": operator.add, "-": operator.sub, "*": operator.mul}
 _LANDING_WORDS = {"now": "", "chunk": " (next chunk)", "reload": " (needs a reload)"}
 
@@ -164,6 +166,11 @@ class Registry:
         """A chunk made with `epoch` is playing."""
         self.applied_epoch = max(self.applied_epoch, epoch)
 
+    def renew(self, name: str) -> None:
+        """What a generation value asks for has come only now: it is pending again, in an epoch of its own."""
+        self.epoch += 1
+        self._changed[name] = self.epoch
+
     def pending(self) -> tuple[str, ...]:
         """The names of generation values that no playing chunk has taken up yet."""
         return tuple(name for name, epoch in self._changed.items() if epoch > self.applied_epoch)
@@ -217,7 +224,7 @@ class Registry:
         first = event.args[0] if event.args else None
         if isinstance(first, str):
             first = _number_in(first)
-        if name in _WITH_ANY_ARGUMENT or first is None or first is True:
+        if _WITH_ANY_ARGUMENT.fullmatch(name) or first is None or first is True:
             return True
         key = (event.origin, name)
         if not first:

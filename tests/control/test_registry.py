@@ -245,5 +245,5 @@ def test_a_fixed_row_is_refused_with_its_reason_and_lands_nowhere():
     assert (registry.epoch, registry.pending(), registry.values["lora/1/strength"]) == (0, (), 1.0)
     together = registry.apply((event("/ltx/lora/2/strength", 0.5), event("/ltx/lora/3/strength", 0.5)))
     assert [change.name for change in together.changes] == ["lora/3/strength"] and registry.epoch == 1
-    dumped = [reply.address for reply in send(registry, "/ltx/sys/dump", "lora/*").replies]
+    dumped = [reply.address for reply in send(registry, "/ltx/sys/dump", "lora/*/strength").replies]
     assert dumped == [f"/ltx/lora/{n}/strength" for n in range(3, 9)]

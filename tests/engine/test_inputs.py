@@ -8,6 +8,7 @@ import pytest
 from ltx_live.chunk import DRIVING_CONTEXT_S, SAMPLE_RATE_HZ, ChunkRequest, Inputs, guide_size
 from ltx_live.engine.testcard import TestCardEngine
 from ltx_live.errors import EngineError
+from ltx_live.media.guide import restored
 from ltx_live.params import GenerationParams
 
 WIDTH, HEIGHT, NUM_FRAMES = 64, 32, 17
@@ -108,6 +109,29 @@ def test_driving_sound_is_what_is_heard_sample_by_sample(tiny_engine):
         parts.append(chunk.audio[chunk.num_overlap_samples :])
         before = chunk
     assert (np.concatenate(parts) == track[: before.end]).all()
+
+
+def test_a_new_take_goes_on_in_the_driving_sound_and_off_and_generated_are_heard_instead(tiny_engine):
+    track = noise(3, 6)
+    first, _ = make(tiny_engine, driven(track))
+    take = replace(driven(track, first, 1), continue_from=None)
+    chunk, _ = make(tiny_engine, take)
+    assert chunk.num_overlap == 0 and chunk.num_overlap_samples > 0
+    assert (chunk.audio == track[chunk.audio_start : chunk.end]).all()
+    silent, _ = make(tiny_engine, replace(take, inputs=replace(take.inputs, heard="off")))
+    assert silent.audio.shape == chunk.audio.shape and not silent.audio.any()
+    made, _ = make(tiny_engine, replace(take, inputs=replace(take.inputs, heard="generated")))
+    assert made.audio.any() and (made.audio[-2000:] != chunk.audio[-2000:]).any()
+    assert (made.frames == chunk.frames).all()
+
+
+def test_the_gamma_of_a_guide_is_taken_back(tiny_engine):
+    guide = picture(2, NUM_FRAMES, HEIGHT, WIDTH)
+    plain, _ = make(tiny_engine, request(inputs=Inputs(guide=guide)))
+    lowered, _ = make(tiny_engine, request(inputs=Inputs(guide=guide, restores_gamma=True)))
+    assert (lowered.frames == restored(plain.frames)).all() and (lowered.frames != plain.frames).any()
+    after = [make(tiny_engine, request(1, chunk))[0].frames for chunk in (plain, lowered)]
+    assert (after[0] == after[1]).all(), "the next chunk continues what was made, not what was shown"
 
 
 def test_driving_sound_moves_the_picture_and_a_late_one_is_silent_where_it_ends(tiny_engine):
