@@ -77,7 +77,10 @@ def start():
 
 @pytest.fixture(scope="module")
 def show(start, tmp_path_factory):
-    return start(tmp_path_factory.mktemp("home"))
+    home = tmp_path_factory.mktemp("home")
+    (home / "loras").mkdir()
+    (home / "loras" / "style.safetensors").write_bytes(b"")
+    return start(home)
 
 
 @pytest.fixture(scope="module")
@@ -246,6 +249,12 @@ def test_the_bank_is_played_and_edited(page, show):
     page.tap("dialog button[value=cancel]")
 
 
+def test_lora_files_are_offered_where_one_is_named(page):
+    page.evaluate("document.querySelector('[data-group=lora]').open = true")
+    page.focus('[data-path="/ltx/lora/2/name"] input')
+    expect(page.locator('#lora-files option[value="style"]')).to_have_count(1)
+
+
 def test_panic_acts_at_once_and_is_taken_back_by_holding(page, show):
     page.tap("#panic")
     until(page, lambda: (show.value("out/blackout"), show.value("audio/mute")) == (1, 1), "panic")
@@ -279,7 +288,7 @@ def test_everything_that_can_be_set_has_its_place(page, show):
             yield from settable(child)
 
     elsewhere = r"/ltx/(prompt|sys/(panic|ping|dump|(un)?subscribe|hold|quit)"
-    elsewhere += r"|bank/(\d+/(connect|text|name)|selected|next|prev|random))"
+    elsewhere += r"|(.*/)?(seek|drop|goto|list|track/\d+)|bank/(\d+/(connect|text|name)|selected|next|prev|random))"
     wanted = {path for path in settable(tree) if not re.fullmatch(elsewhere, path)}
     placed = page.evaluate("[...document.querySelectorAll('[data-path]')].map((it) => it.dataset.path)")
     assert sorted(placed) == sorted(wanted)

@@ -29,6 +29,7 @@ const link = new Link({
   onMessage(address, args) {
     if (address === "/ltx/error") notice(args[1] ?? args[0]);
     if (address === "/ltx/prompt/understood") understood(...args);
+    if (address === "/ltx/lora/file") $("lora-files").append(el("option", { value: args[0] }, args.slice(1, 3).join(" ")));
   },
 });
 
@@ -44,6 +45,7 @@ function now() {
   status("state", (state) => { if (state) $("state").textContent = state; document.body.dataset.state = state; });
   status("detail", (detail) => { $("detail").textContent = detail ?? ""; });
   status("clock_s", (seconds) => { $("clock").textContent = clock(seconds ?? 0); });
+  status("mode", (text) => { $("mode").textContent = text ?? ""; });
   status("prompt_applied", (text) => { $("applied").textContent = text || "–"; });
   for (const name of ["prompt_pending", "pending", "landing_s"]) status(name, pending);
 }

@@ -12,6 +12,8 @@ const TITLES = {
 const FIRST = ["out", "audio", "prompts", "prompt", "lora", "tempo", "rec"];
 const LAST = [GENERAL, "land", "av", "window", "midi", "osc", "sys"];
 const OPEN_AT_FIRST = ["out", "audio"];
+const LIST = "/ltx/lora/list";  // answered by a message for each LoRA file
+const NEEDS_WORDS = /^\/ltx\/(.*\/)?(seek|drop|goto|list|track\/\d+)$/;  // verbs that mean nothing without an argument
 const PLACED = /^\/ltx\/(status\/|bank\/(\d+\/|selected$|next$|prev$|random$)|sys\/(panic|ping|dump|(un)?subscribe|hold|quit)$)/;
 
 const MOST_FRAMES = 8;  // of numbered things; more of them are closed until one is wanted
@@ -39,11 +41,23 @@ const isNumber = (name) => /^\d+$/.test(name);
 /** The controls of a node and of all below it; what is numbered gets a frame of its own, closed where it is one of many. */
 function items(link, name, node, placed, isLong) {
   const isPlaced = placed.includes(node.FULL_PATH) || PLACED.test(node.FULL_PATH);
-  const own = node.TYPE && !isPlaced ? control(link, node, words(name)) : null;
+  const own = node.TYPE && !isPlaced && !isMute(node) ? control(link, node, words(name)) : null;
+  if (own && /^\/ltx\/lora\/\d+\/name$/.test(node.FULL_PATH)) suggestFiles(link, own.querySelector("input"));
   const below = Object.entries(node.CONTENTS ?? {}).flatMap(([child, childNode]) =>
     items(link, isNumber(name) ? child : words(`${name} ${child}`), childNode, placed, isLong));
   if (isNumber(name) && below.length) return [frame(link, name, node, below, isLong)];
   return own ? [own, ...below] : below;
+}
+
+const isMute = (node) => node.TYPE === "I" && NEEDS_WORDS.test(node.FULL_PATH);
+
+/** A field that offers the LoRA files that are there when it is entered. */
+function suggestFiles(link, field) {
+  field.setAttribute("list", "lora-files");
+  field.addEventListener("focus", () => {
+    document.getElementById("lora-files").replaceChildren();
+    if (LIST in link.methods) link.send(LIST);
+  });
 }
 
 function frame(link, number, node, below, isLong) {
