@@ -198,8 +198,9 @@ class WebServer:
             self._pass_on(client, events)
 
     def _pass_on(self, client: Client, events: Transaction) -> None:
+        now_s = time.perf_counter()
         for event in events:
-            client.heard(event)
+            client.heard(event, now_s)
         self._target.put(events)
 
     async def _tell(self, client: Client) -> None:
@@ -240,11 +241,11 @@ class Client:
         self.replies.append(encode_message(ERROR, (what[:200], text)))
         raise ValueError(text)
 
-    def heard(self, event: Event) -> None:
+    def heard(self, event: Event, now_s: float) -> None:
         """It has sent this itself, so it knows."""
         if event.address in self._shown:
             self._shown[event.address] = event.args
-            self._quiet_until_s[event.address] = time.perf_counter() + QUIET_S
+            self._quiet_until_s[event.address] = now_s + QUIET_S
             self._is_stale = True
 
     def news(self, published: Published, now_s: float) -> list[str | bytes]:

@@ -12,9 +12,10 @@ import aiohttp
 import pytest
 
 from ltx_live import params
-from ltx_live.control.event import drain
-from ltx_live.control.http import MAX_CLIENTS, WebServer
+from ltx_live.control.event import Event, Origin, drain
+from ltx_live.control.http import MAX_CLIENTS, QUIET_S, Client, WebServer
 from ltx_live.control.osc import decode_packet, encode_message
+from ltx_live.control.oscquery import Published
 from ltx_live.control.registry import Registry, full_range
 from ltx_live.control.status import NAMES, Status
 
@@ -236,6 +237,24 @@ def test_who_moves_a_fader_is_not_argued_with(served):
         assert await one.hear() == ("/ltx/out/master", (0.75,))
 
     talk(served, conversation, count=2)
+
+
+def test_what_a_client_set_is_not_told_back_before_it_is_done():
+    client = Client(None, Origin("web"))
+    before, after = (Published(params.defaults() | {"out/master": value}) for value in (0.2, 1.0))
+
+    def news(published, now_s):
+        return [decode_packet(packet)[0][0] for packet in client.news(published, now_s)]
+
+    client.command({"COMMAND": "LISTEN", "DATA": "/ltx/out/master"}, before)
+    assert news(before, 0.0) == [("/ltx/out/master", (pytest.approx(0.2),))]
+    client.heard(Event("/ltx/out/master", (7,), client.origin, 1.0), 1.0)
+    assert news(before, 1.01) == []  # the tick that takes it up has not come yet
+    assert news(after, 1.0 + QUIET_S / 2) == []
+    assert news(after, 1.01 + QUIET_S) == [("/ltx/out/master", (1.0,))]
+    assert news(after, 2.0) == []
+    client.heard(Event("/ltx/out/master", (1.0,), client.origin, 3.0), 3.0)
+    assert news(after, 4.0) == []  # it became what was sent
 
 
 def test_status_is_listened_to_and_triggers_have_no_value(served):

@@ -2,7 +2,7 @@
 
 import { decode, encode } from "./osc.js";
 
-const RETRY_MS = [300, 700, 1500, 3000];
+const RETRY_MS = 700;
 const SILENCE_MS = 4000;  // the status changes all the time, so this long without a word is suspicious
 
 export class Link {
@@ -13,7 +13,6 @@ export class Link {
     this.values = {};
     this.listeners = new Map();
     this.waiting = new Map();
-    this.tries = 0;
     document.addEventListener("visibilitychange", () => { if (!document.hidden) this.look(); });
     addEventListener("online", () => this.look());
     setInterval(() => this.look(), SILENCE_MS / 2);
@@ -42,7 +41,6 @@ export class Link {
     socket.binaryType = "arraybuffer";
     socket.onopen = () => {
       this.isConnecting = false;
-      this.tries = 0;
       this.heardAt = performance.now();
       for (const path of this.listeners.keys()) this.command("LISTEN", path);
       this.onState(true);
@@ -60,7 +58,7 @@ export class Link {
     this.isConnecting = false;
     this.onState(false);
     clearTimeout(this.timer);
-    this.timer = setTimeout(() => this.connect(), RETRY_MS[Math.min(this.tries++, RETRY_MS.length - 1)]);
+    this.timer = setTimeout(() => this.connect(), RETRY_MS);
   }
 
   /** Ask a silent show whether it is there; give a dead connection up. A phone that wakes up comes here, too. */
@@ -68,7 +66,6 @@ export class Link {
     const silent = performance.now() - this.heardAt;
     if (this.isConnecting && silent < 2 * SILENCE_MS) return;
     if (!this.isOnline) {
-      this.tries = 0;
       this.connect();
     } else if (silent > 2 * SILENCE_MS) {
       const dead = this.socket;
