@@ -71,7 +71,7 @@ def assemble(config: Config, closing: contextlib.ExitStack, received: Sequence[i
     None where a signal was `received` while the engine looked for its model.
     """
     names = {f"lora/{number}/name": path.stem for number, (path, _) in enumerate(config.loras, 1)}
-    registry = Registry(initial_values({**config.values, **names}), fixed=config.fixed())
+    registry = Registry(initial_values({**config.values, **names}))
     mapper = Mapper(load_mappings(config.mapping, config.home))
     events: queue.SimpleQueue[Transaction] = queue.SimpleQueue()
     osc = OscReceiver(events, *config.osc)

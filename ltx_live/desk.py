@@ -105,6 +105,7 @@ class Desk:
         if outcome.changes:
             self._take_values()
             self._flow.modes.take(registry.values)
+            self._flow.reaction.take(registry.values)
         if registry.epoch != epoch:
             self._display.latency.asked(registry.epoch, events[0].time_s)
         for change in outcome.changes:
@@ -162,6 +163,8 @@ class Desk:
                 self._parts.session.restart()
             case "tempo":
                 self.apply(self._flow.keep_beat(replace(event, address=f"/ltx/{fired.name}")))
+            case "mod":
+                self._flow.reaction.fire(fired.name)
             case "rec":
                 self._record(fired.name)
             case "image":

@@ -51,7 +51,7 @@ class Show:
         self._told: dict[str, tuple[int, float]] = {}
         values = parts.registry.values
         self._flow = Flow(parts.engine, parts.session, parts.rack, values, config.home / "media")
-        self._display = Display(parts.registry, parts.session, self._flow.tempo)
+        self._display = Display(parts.registry, parts.session, self._flow.tempo, parts.rack)
         self._timeline = Timeline()
         self._position = 0.0
         self._position_s = self._started_s  # when it was read
@@ -59,6 +59,7 @@ class Show:
         self._engine_info: EngineInfo | None = None
         self._loading = ""
         self._desk = Desk(parts, self._flow, self._display, self.recordings, Seen(self._picture, self._status))
+        self._output = self._desk.output
         if config.record is not None:
             self.recordings.start(config.record, values["frame_rate"], config.duration_s)
             self.recordings.current.wait_until_open()
@@ -107,13 +108,15 @@ class Show:
         self._tell_count(self.parts.osc.num_bad, "bad OSC packet", "ignored")
         self._tell_count(self.parts.midi.num_bad, "bad MIDI message", "ignored")
         self._tell_count(self.parts.web.num_bad, "bad WebSocket message", "ignored")
-        output = self._desk.output
+        reaction = self._flow.reaction
+        reaction.update(self._position_s, self._position, self.parts.audio.player.playlist)
+        output = self._output = reaction.apply(self._desk.output)
         silent = output.audio_mute or output.out_blackout
         self.parts.audio.player.target_gain = 0.0 if silent else output.audio_volume * output.out_master
 
     def record(self) -> None:
         """Record what was seen and heard."""
-        self.recordings.update(self._position, self._timeline, self.parts.composer, self._desk.output)
+        self.recordings.update(self._position, self._timeline, self.parts.composer, self._output)
 
     def ask(self) -> None:
         """Let go of what is played, and ask the engine for what comes next."""
@@ -129,7 +132,7 @@ class Show:
             params=self._desk.generation,
             epoch=parts.registry.epoch,
             num_free_slots=parts.slots.num_free if parts.engine.can_request else 0,  # it may just be dying
-            output_latency_s=self._output_latency_s + max(0.0, -self._desk.output.av_offset / 1000),
+            output_latency_s=self._output_latency_s + max(0.0, -self._output.av_offset / 1000),
             cut_at=self._timeline.cut_at,
             rules=self._desk.rules,
         )
@@ -142,13 +145,13 @@ class Show:
         picture = self._picture()
         if picture is not None:
             self._display.seen(picture, time.perf_counter())
-        told, registry, window = self._status(), self.parts.registry, self.parts.window
-        self.parts.web.publish(registry.values, told, registry.fixed)
+        told, window = self._status(), self.parts.window
+        self.parts.web.publish(self.parts.registry.values, told)
         if window is not None:
             window.pump()
             is_recording = self.recordings.current is not None
             hud = self._display.hud(told, is_recording, self._desk.control, tuple(self._messages))
-            window.show(picture, self._desk.output, hud)
+            window.show(picture, self._output, hud)
 
     def say(self, text: str, level: int = logging.WARNING) -> None:
         """Show a line for some seconds and log it; a line that is repeated is logged once a second."""
@@ -188,7 +191,7 @@ class Show:
 
     @property
     def _shown_position(self) -> float:
-        return self._position - self._desk.output.av_offset * SAMPLE_RATE_HZ / 1000
+        return self._position - self._output.av_offset * SAMPLE_RATE_HZ / 1000
 
     def _picture(self) -> Picture | None:
         """What is shown now."""
@@ -196,7 +199,7 @@ class Show:
 
     def _append(self, chunk: Chunk) -> None:
         player = self.parts.audio.player
-        self._timeline.append(chunk, player.committed, self._desk.output.out_crossfade)
+        self._timeline.append(chunk, player.committed, self._output.out_crossfade)
         player.playlist = self._timeline.playlist
         if self._first_picture_s is None:
             self._first_picture_s = time.perf_counter()

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "ltx_live"
 SOURCES = {path.relative_to(PACKAGE).as_posix(): path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py")}
 
-CORE = {"errors", "config", "params", "chunk"}
+CORE = {"errors", "config", "parameter", "params", "chunk"}
 MAY_IMPORT = {  # what each package may import of ours; what is not listed (session, app, cli, bench) may import all
     "core": {"core"},
     "media": {"core", "media"},
@@ -43,7 +43,7 @@ OWNERS = {  # the files that may import an outside library; numpy may be anywher
     "zeroconf": ["control/oscquery.py"],
     "aalink": ["control/tempo.py"],
     "sounddevice": ["stage/devices.py"],
-    "pyglet": ["stage/window.py", "stage/hud.py", "stage/compositor.py"],
+    "pyglet": ["stage/window.py", "stage/x11_drops.py", "stage/hud.py", "stage/picker_view.py", "stage/compositor.py"],
     "cyndilib": ["stage/ndi.py"],
     "SpoutGL": ["stage/spout.py"],
     "syphon": ["stage/syphon.py"],

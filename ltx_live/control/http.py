@@ -98,18 +98,18 @@ class WebServer:
         """Whether it serves."""
         return self._thread is not None and self._thread.is_alive()
 
-    def publish(self, values: Mapping[str, Any], status: Status, fixed: Mapping[str, str]) -> None:
-        """What clients may see from now on: live values by name, the status, rows that are fixed and why."""
+    def publish(self, values: Mapping[str, Any], status: Status) -> None:
+        """What clients may see from now on: live values by name, and the status."""
         if self._address is None:
             return
         before = self._published
         if before.values != values:
             values = dict(values)
-        elif before.status == status and before.fixed == fixed:
+        elif before.status == status:
             return
         else:
             values = before.values
-        self._published = Published(values, status, before.fixed if before.fixed == fixed else dict(fixed))
+        self._published = Published(values, status)
 
     def send(self, address: str, args: Iterable[Any], to: tuple[Any, ...]) -> None:
         """Send a message to the client that an event's origin names in `reply_to`; one that has left gets nothing."""
@@ -208,7 +208,7 @@ class WebServer:
         with contextlib.suppress(ConnectionError):
             while True:
                 for packet in client.news(self._published, time.perf_counter()):
-                    await (client.socket.send_str if isinstance(packet, str) else client.socket.send_bytes)(packet)
+                    await client.socket.send_bytes(packet)
                 await asyncio.sleep(1 / TELL_RATE_HZ)
 
 
@@ -248,13 +248,11 @@ class Client:
             self._quiet_until_s[event.address] = now_s + QUIET_S
             self._is_stale = True
 
-    def news(self, published: Published, now_s: float) -> list[str | bytes]:
-        """The replies that wait, and what differs from what the client knows: texts are JSON, bytes are OSC."""
-        packets: list[str | bytes] = [self.replies.popleft() for _ in range(len(self.replies))]
+    def news(self, published: Published, now_s: float) -> list[bytes]:
+        """The replies that wait, and what differs from what the client knows, as OSC."""
+        packets = [self.replies.popleft() for _ in range(len(self.replies))]
         if self._seen is published and not self._is_stale:
             return packets
-        for path in oscquery.changed_paths(self._seen, published) if self._seen else ():
-            packets.append(json.dumps({"COMMAND": "PATH_CHANGED", "DATA": path}))
         self._seen = published
         self._quiet_until_s = {path: until for path, until in self._quiet_until_s.items() if until > now_s}
         self._is_stale = bool(self._quiet_until_s)

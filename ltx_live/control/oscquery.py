@@ -2,7 +2,7 @@
 
 Source: the OSCQuery proposal (github.com/Vidvox/OSCQueryProposal): attributes, HOST_INFO and the service type. Ours
 are LTX_TIER and LTX_LANDING (when a value takes effect), LTX_DEFAULT, and LTX_UNAVAILABLE (why a row is read-only).
-The tree is the table's: during a show nothing is added, removed or renamed; what becomes available is PATH_CHANGED.
+The tree is the table's: during a show nothing is added, removed, renamed or changed, so no PATH_... is ever sent.
 """
 
 from __future__ import annotations
@@ -31,7 +31,6 @@ EVERY_ADDRESS = "0.0.0.0", "::", ""
 
 ATTRIBUTES = ("FULL_PATH", "CONTENTS", "TYPE", "ACCESS", "VALUE", "RANGE", "CLIPMODE", "UNIT", "DESCRIPTION")
 ATTRIBUTES += ("LTX_TIER", "LTX_LANDING", "LTX_DEFAULT", "LTX_UNAVAILABLE")
-COMMANDS = ("LISTEN", "PATH_CHANGED")  # of those that the proposal calls extensions
 
 _TYPES = {"float": "f", "int": "i", "bool": "i", "trigger": "I"}  # the other kinds are text
 _STATUS_UNITS = {"_s": "s", "_db": "dB", "_hz": "Hz", "_gb": "GB"}
@@ -53,14 +52,13 @@ class NoContent(LookupError):
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What clients may see: the live values by name, the status, and the rows that are fixed in this show, and why.
+    """What clients may see: the live values by name, and the status.
 
     The main thread makes a new one when something has changed; nobody changes one.
     """
 
     values: Mapping[str, Any] = field(default_factory=params.defaults)
     status: Status = Status()
-    fixed: Mapping[str, str] = field(default_factory=dict)
 
     def value(self, address: str) -> Any:
         """The value at an address as OSC and JSON carry it; None where there is none, as for a trigger."""
@@ -167,9 +165,8 @@ def _complete(address: str, published: Published) -> Node:
     node["ACCESS"] = WRITE if row.kind == "trigger" else READ | WRITE
     if row.kind != "trigger":
         node["VALUE"] = [published.value(address)]
-    reason = f"arrives with {row.since}" if row.since else published.fixed.get(name)
-    if reason:
-        node |= {"ACCESS": node["ACCESS"] & READ, "LTX_UNAVAILABLE": reason}
+    if row.since:
+        node |= {"ACCESS": node["ACCESS"] & READ, "LTX_UNAVAILABLE": f"arrives with {row.since}"}
     return node
 
 
@@ -190,17 +187,9 @@ def host_info(osc: tuple[str, int], port: int) -> Node:
     """
     host, osc_port = osc
     attributes = (name for name in ATTRIBUTES if name not in ("FULL_PATH", "CONTENTS", "TYPE"))
-    info = {"NAME": NAME, "EXTENSIONS": dict.fromkeys((*attributes, *COMMANDS), True)}
+    info = {"NAME": NAME, "EXTENSIONS": dict.fromkeys((*attributes, "LISTEN"), True)}
     info |= {"OSC_PORT": osc_port, "OSC_TRANSPORT": "UDP", "WS_PORT": port}
     return info if host in EVERY_ADDRESS else info | {"OSC_IP": host}
-
-
-def changed_paths(before: Published, after: Published) -> list[str]:
-    """The addresses whose attributes beside VALUE differ: what has become fixed or free."""
-    if before.fixed is after.fixed or before.fixed == after.fixed:
-        return []
-    names = before.fixed.keys() | after.fixed.keys()
-    return [row_address(name) for name in sorted(names) if before.fixed.get(name) != after.fixed.get(name)]
 
 
 @contextlib.asynccontextmanager

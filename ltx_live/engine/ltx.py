@@ -82,9 +82,8 @@ class LtxEngine:
         self.networks = networks
         self.watch: Callable[[Step], None] = lambda step: None
         self._prompts = Prompts(networks)
-        num_merged = len(setup.loras) if setup.settings.merge_loras else 0
-        room = Room(setup.lora_bytes, num_merged, setup.settings.lora_unmatched)
-        self.loras = Loras(networks.transformer, self._prompts.forget, room)
+        room = Room(setup.lora_bytes, setup.settings.lora_unmatched)
+        self.loras = Loras(networks.transformer, self._prompts.forget, room, networks.merged)
         self._encoders = Encoders(networks.video_vae, networks.audio_vae, mel_config(setup.files.audio_vae))
         self._past = Past(self._encoders)
 
@@ -123,7 +122,7 @@ class LtxEngine:
         denoiser = self._denoiser(states, params.identity_guidance_scale)
         stopwatch.lap("encode")
         latching = Latching(request)
-        states = yield from self._denoise(latching, sample(denoiser, states, noise, sigmas, context))
+        states = yield from self._denoise(latching, denoiser, sample(denoiser, states, noise, sigmas, context))
         stopwatch.lap("denoise")
         drift = replace(drift, prompts=latching.prompts)
         num_given = plan.num_given(geometry.tokens_per_frame)
@@ -158,7 +157,7 @@ class LtxEngine:
         )
 
     def _denoise(
-        self, latching: Latching, steps: Generator[Step, AV[Tensor] | None, States]
+        self, latching: Latching, denoiser: VelocityModel, steps: Generator[Step, AV[Tensor] | None, States]
     ) -> Generator[Progress, StepValues | None, States]:
         """Make the steps; the states at their end. Step values that are taken count for the steps that follow."""
         request, context = latching.request, None
@@ -172,6 +171,8 @@ class LtxEngine:
             context = None
             if sent is not None and latching.take(step, sent):
                 self.loras.set_strengths(latching.lora_strength)
+                if isinstance(denoiser, IdentityGuidance):  # a chunk that was begun without stays so
+                    denoiser.scale = latching.guidance_scale
                 context = self._prompts.mixture(latching.prompts, request.params.prompts_interpolation)
 
     def _geometry(self, plan: Plan) -> VideoGeometry:
@@ -225,6 +226,7 @@ class Latching:
         self.request = request
         self.prompts = request.played
         self.lora_strength = request.params.lora_strength
+        self.guidance_scale = request.params.identity_guidance_scale
         self.epoch = request.epoch
         self.latched: list[tuple[int, Mapping[str, Any]]] = []
 
@@ -234,6 +236,7 @@ class Latching:
             return False
         self.prompts = tuple((text, weight) for text, weight in sent.values.get("prompts", self.prompts))
         self.lora_strength = tuple(sent.values.get("lora_strength", self.lora_strength))
+        self.guidance_scale = sent.values.get("identity_guidance_scale", self.guidance_scale)
         self.epoch = self.epoch if sent.epoch is None else sent.epoch
         self.latched.append((step.index + 1, dict(sent.values)))
         return True

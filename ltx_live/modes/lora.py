@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ltx_live.engine.process import LoraFailed, LoraLoaded, Message
+from ltx_live.engine.process import LoraFailed, LoraLoaded, LoraMerged, Message
 from ltx_live.errors import ParameterError
 from ltx_live.lora_files import LoraFile
 from ltx_live.loras import Rack
@@ -46,6 +46,8 @@ class LoraMode:
         match message:
             case LoraLoaded(number):
                 self._told.append(Arrival(f"lora/{number}/name", line or ""))
+            case LoraMerged(number):
+                self._told.append(Arrival(f"lora/{number}/strength", line or ""))
             case LoraFailed(number):
                 self._told.append(Setting(f"lora/{number}/name", self.rack.slots[number - 1].wanted, line or ""))
 
@@ -57,11 +59,14 @@ class LoraMode:
     def fields(self, params: Any, follows: Mapping[str, bool]) -> dict[str, Any]:
         """The values of GenerationParams that a chunk is made with.
 
-        `follows` says of the kinds IC and ID whether there is a reference and a speaker: without, they are not played.
+        `follows` says of the kinds IC and ID whether there is a reference and a speaker: without, they are not played,
+        but for what is merged, which takes too long to come and go.
         """
         strengths = [
-            strength if is_active and (file is None or follows.get(file.kind or "", True)) else 0.0
-            for strength, is_active, file in zip(params.lora_strength, params.lora_active, self.rack.files, strict=True)
+            strength if is_active and (slot.is_merged or file is None or follows.get(file.kind or "", True)) else 0.0
+            for strength, is_active, slot, file in zip(
+                params.lora_strength, params.lora_active, self.rack.slots, self.rack.files, strict=True
+            )
         ]
         return {
             "lora_name": self.rack.played,

@@ -7,8 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ltx_live import params as table
 from ltx_live.chunk import (
     DRIVING_CONTEXT_S,
@@ -21,6 +19,7 @@ from ltx_live.chunk import (
 from ltx_live.media.audio import Sound, read_sound
 from ltx_live.media.driving import Driving, delay_step_s, heard
 from ltx_live.media.loader import Loader
+from ltx_live.media.signals import Stream
 from ltx_live.modes.use import Arrival, Setting, Told, Used, asset
 from ltx_live.stage.audio_input import AudioInput
 from ltx_live.tempo import Tempo
@@ -75,7 +74,7 @@ class SoundMode:
         return "sound loading" if self._loader.is_reading else ""
 
     def take(self, values: Mapping[str, Any]) -> None:
-        """Follow the values `audio_input`, `audio_mode`, `audioin/...`, `live_align` and `audio/...`."""
+        """Follow the values `audio_input`, `audio_mode`, `audioin/...`, `live_align`, `audio/...`, `react/source`."""
         self._values = dict(values)
         self.driving.loops, self.driving.gain = values["audioin/loop"], values["audioin/gain"]
         if values["audio_input"] != self._wish:
@@ -85,7 +84,8 @@ class SoundMode:
             else:
                 self._loader.forget()
                 self._sound, self._name = None, ""
-        device = values["audioin/device"] if values["audioin/source"] == "live" else None
+        follows = values["react/source"] == "input" and not values["audio_input"]
+        device = values["audioin/device"] if values["audioin/source"] == "live" or follows else None
         if device != self._device:
             self._device = device
             if device is None:
@@ -149,11 +149,13 @@ class SoundMode:
         """The chunk that was filled last is in the timeline."""
         self.driving.made()
 
-    def hear(self, num_samples: int) -> np.ndarray:
-        """The input's newest sound (num_samples, 2) float32: of a file what is heard now, else what was just played."""
-        if self.driving.is_live:
-            return self.input.sound.read(self.input.sound.num_samples - num_samples, num_samples)
-        return self.driving.plan.stretch(round(self._position) - num_samples, num_samples)
+    def hear(self, position: int) -> Stream | None:
+        """The input for a look that follows it: a driving file as it is heard at a media position, else a live input as
+        it comes, without the delay of the picture; None where there is neither."""
+        if self.driving.is_on and not self.driving.is_live:
+            return Stream(self.driving.plan.stretch, position)
+        live = self.input.sound
+        return None if self.input.device is None else Stream(live.read, live.num_samples)
 
     def close(self) -> None:
         """Listen no more."""

@@ -1,7 +1,6 @@
 """OSCQuery as a client sees it: real HTTP requests and WebSockets, against a registry that a thread turns."""
 
 import asyncio
-import json
 import queue
 import socket
 import threading
@@ -20,7 +19,6 @@ from ltx_live.control.registry import Registry, full_range
 from ltx_live.control.status import NAMES, Status
 
 OSC = "127.0.0.1", 9130
-FIXED = {"lora/1/strength": "no LoRA here"}
 
 
 class Served:
@@ -28,11 +26,10 @@ class Served:
 
     def __init__(self):
         self.events = queue.SimpleQueue()
-        self.registry = Registry(fixed=FIXED)
-        self.fixed = FIXED
+        self.registry = Registry()
         self.status = Status(state="playing", bpm=120.0)
         self.server = WebServer(self.events, ("127.0.0.1", 0), OSC)
-        self.server.publish(self.registry.values, self.status, self.fixed)
+        self.server.publish(self.registry.values, self.status)
         self.line = self.server.start()
         self.origins = []
         self._is_over = threading.Event()
@@ -45,7 +42,7 @@ class Served:
                 self.origins += [event.origin for event in transaction]
                 for reply in self.registry.apply(transaction).replies:
                     self.server.send(reply.address, reply.args, reply.origin.reply_to)
-            self.server.publish(self.registry.values, self.status, self.fixed)
+            self.server.publish(self.registry.values, self.status)
 
     @property
     def url(self):
@@ -78,7 +75,7 @@ def shared():
 def served(shared):
     """The running server, its values as they were at first."""
     shared.registry._values.update(params.defaults())
-    shared.fixed, shared.status = FIXED, Status(state="playing", bpm=120.0)
+    shared.status = Status(state="playing", bpm=120.0)
     time.sleep(0.03)
     return shared
 
@@ -96,10 +93,8 @@ class Peer:
         await self.ws.send_bytes(encode_message(address, args))
 
     async def hear(self, timeout_s=3.0):
-        """The next message: (address, arguments), or the JSON of a text."""
+        """The next message: (address, arguments)."""
         message = await self.ws.receive(timeout_s)
-        if message.type == aiohttp.WSMsgType.TEXT:
-            return json.loads(message.data)
         assert message.type == aiohttp.WSMsgType.BINARY, message
         ((heard,), _) = decode_packet(message.data)
         return heard
@@ -176,13 +171,9 @@ def test_the_whole_table_is_there_and_ranges_are_the_registrys(served):
         assert row.coerce(value) == served.registry.values[name]  # what is read may be sent back
 
 
-def test_what_cannot_be_set_is_read_only_and_says_why(served):
-    _, node = served.get("/ltx/lora/1/strength")
-    assert node["ACCESS"] == 1 and node["LTX_UNAVAILABLE"] == "no LoRA here" and node["VALUE"] == [1.0]
-    later = [name for name in params.concrete_names() if params.find(name).since]
-    for name in later:
-        _, node = served.get(f"/ltx/{name}")
-        assert not node["ACCESS"] & 2 and "arrives with" in node["LTX_UNAVAILABLE"]
+def test_access_says_what_can_be_read_and_set(served):
+    for name in [name for name in params.concrete_names() if params.find(name).since]:
+        assert not served.get(f"/ltx/{name}")[1]["ACCESS"] & 2
     assert served.get("/ltx/out/master?ACCESS")[1] == {"ACCESS": 3}
     assert served.get("/ltx/status/bpm?ACCESS")[1] == {"ACCESS": 1}
     assert served.get("/ltx/sys/panic?ACCESS")[1] == {"ACCESS": 2}
@@ -309,17 +300,6 @@ def test_nonsense_is_counted_told_and_does_no_harm(served):
     assert served.server.num_bad - before == len(bad) + 1
 
 
-def test_what_becomes_available_is_a_changed_path(served):
-    async def conversation(one):
-        await one.command("LISTEN", "/ltx/bank/selected")
-        await one.hear()
-        served.fixed = {}
-        assert await one.hear() == {"COMMAND": "PATH_CHANGED", "DATA": "/ltx/lora/1/strength"}
-
-    talk(served, conversation)
-    assert served.get("/ltx/lora/1/strength?ACCESS") == (200, {"ACCESS": 3})
-
-
 STRANGERS = [
     {"Origin": "http://evil.example"},
     {"Origin": "null"},
@@ -384,14 +364,14 @@ def test_a_taken_port_is_one_line_and_the_rest_goes_on():
         server = WebServer(queue.SimpleQueue(), ("127.0.0.1", port), OSC)
         line = server.start()
         assert f"cannot listen on 127.0.0.1:{port}" in line and f"--http 127.0.0.1:{port + 1}" in line
-        server.publish(params.defaults(), Status(), {})
+        server.publish(params.defaults(), Status())
         server.close()
 
 
 def test_off_is_off():
     server = WebServer(queue.SimpleQueue(), None, OSC)
     assert server.start() == "remote page: off"
-    server.publish(params.defaults(), Status(), {})
+    server.publish(params.defaults(), Status())
     server.close()
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ltx_live.chunk import DRIVING_CONTEXT_S, SAMPLE_RATE_HZ, ChunkRequest, Inputs, guide_size
+from ltx_live.chunk import DRIVING_CONTEXT_S, SAMPLE_RATE_HZ, Chunk, ChunkRequest, Inputs, StepValues, guide_size
 from ltx_live.engine.testcard import TestCardEngine
 from ltx_live.errors import EngineError
 from ltx_live.media.guide import restored
@@ -150,6 +150,21 @@ def test_speaker_changes_the_sound_and_guidance_more(tiny_engine):
     assert states.audio.latent.shape[1] > states.audio.num_target
     assert plain.audio.shape == guided.audio.shape == without.audio.shape
     assert (plain.audio != without.audio).any() and (guided.audio != plain.audio).any()
+
+
+def test_guidance_can_be_latched_while_the_noise_is_high(tiny_engine):
+    wanted = request(
+        inputs=Inputs(speaker=noise(6, 1.0)), late_latch=True, num_steps=4, sigmas=(1.0, 0.97, 0.95, 0.5, 0.0)
+    )
+    heard = []
+    for sent in ({}, {"identity_guidance_scale": 6.0}):
+        steps = tiny_engine.generate(wanted)
+        next(steps)
+        made = steps.send(StepValues(sent))
+        while not isinstance(made, Chunk):
+            made = next(steps)
+        heard.append(made)
+    assert (heard[0].audio != heard[1].audio).any() and heard[1].latched == ((1, {"identity_guidance_scale": 6.0}),)
 
 
 def test_test_card_plays_the_driving_sound():

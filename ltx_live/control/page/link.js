@@ -47,7 +47,6 @@ export class Link {
     };
     socket.onmessage = ({ data }) => {
       this.heardAt = performance.now();
-      if (typeof data === "string") return this.obey(JSON.parse(data));
       for (const [address, args] of decode(data)) this.take(address, args);
     };
     socket.onclose = () => { if (socket === this.socket) this.retry(); };
@@ -74,13 +73,6 @@ export class Link {
       this.retry();
     } else if (silent > SILENCE_MS) {
       this.socket.send(encode("/ltx/sys/ping", "i", 1));
-    }
-  }
-
-  obey({ COMMAND: command }) {
-    if (command?.startsWith("PATH_")) {
-      clearTimeout(this.again);
-      this.again = setTimeout(() => this.socket?.close(), 200);  // connecting anew reads the namespace
     }
   }
 
