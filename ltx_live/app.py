@@ -18,6 +18,7 @@ from ltx_live.config import EMBEDDED, Config
 from ltx_live.control import bank
 from ltx_live.control.event import Event, Origin, Transaction
 from ltx_live.control.files import load_mappings
+from ltx_live.control.http import WebServer
 from ltx_live.control.mapping import Mapper
 from ltx_live.control.midi import MidiReceiver
 from ltx_live.control.osc import OscReceiver
@@ -91,6 +92,8 @@ def assemble(config: Config, closing: contextlib.ExitStack, received: Sequence[i
     log.info(audio.start())
     midi = MidiReceiver(events, config.midi)
     closing.callback(midi.close)
+    web = WebServer(events, config.http, (osc.host, osc.port))
+    closing.callback(web.close)
     show_log = closing.enter_context(open(config.folder("shows") / "last.jsonl", "w", buffering=1, encoding="utf-8"))
 
     def write_log(line: str) -> None:
@@ -99,13 +102,14 @@ def assemble(config: Config, closing: contextlib.ExitStack, received: Sequence[i
 
     session = Session(slots.layout.longest, write_log)
     rack = _rack(config, engine, closing)
-    parts = Parts(registry, mapper, events, osc, engine, slots, session, rack, audio, window, composer, midi)
+    parts = Parts(registry, mapper, events, osc, engine, slots, session, rack, audio, window, composer, midi, web)
     show = Show(config, parts)
     closing.callback(show.close)
     show.draw()  # the title card; the first drawing takes a while
     osc.start()
     midi.start()
     log.info("OSC: listening on %s:%d", osc.host, osc.port)
+    log.info(web.start())
     return show
 
 

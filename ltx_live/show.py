@@ -112,6 +112,7 @@ class Show:
         self._desk.obey()
         self._tell_count(self.parts.osc.num_bad, "bad OSC packet", "ignored")
         self._tell_count(self.parts.midi.num_bad, "bad MIDI message", "ignored")
+        self._tell_count(self.parts.web.num_bad, "bad WebSocket message", "ignored")
         reaction = self._flow.reaction
         reaction.update(self._position_s, self._position, self.parts.audio.player.playlist)
         output = self._output = reaction.apply(self._desk.output)
@@ -149,11 +150,12 @@ class Show:
         picture = self._picture()
         if picture is not None:
             self._display.seen(picture, time.perf_counter())
-        window = self.parts.window
+        told, window = self._status(), self.parts.window
+        self.parts.web.publish(self.parts.registry.values, told)
         if window is not None:
             window.pump()
             is_recording = self.recordings.current is not None
-            hud = self._display.hud(self._status(), is_recording, self._desk.control, tuple(self._messages))
+            hud = self._display.hud(told, is_recording, self._desk.control, tuple(self._messages))
             window.show(picture, self._output, hud)
 
     def say(self, text: str, level: int = logging.WARNING) -> None:
