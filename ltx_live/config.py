@@ -31,6 +31,10 @@ class Config:
     reason to `warn`; `osc` and `http` are (host, port), `http` None = off; `midi` and `audio` are name patterns,
     "" = choose, "none" = off; `screen` counts from 1; `window_px` is the window's size while it is not fullscreen;
     `duration_s` None = until quit.
+
+    `show` is the show file and `state` where the last state is kept, None = nowhere; `cues` come from `cues_file`,
+    `snapshots` are values by number, `own_bank` leaves empty slots of the bank empty; `base` are the values that there
+    would be without show file and options; `told` is a line to say at the start.
     """
 
     model: str = "pocket"
@@ -43,6 +47,14 @@ class Config:
     lora_unmatched: str = "error"
     values: Mapping[str, Any] = field(default_factory=dict)
     mapping: str = "default"
+    show: Path | None = None
+    cues: tuple[Any, ...] = ()
+    cues_file: Path | None = None
+    snapshots: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
+    own_bank: bool = False
+    base: Mapping[str, Any] = field(default_factory=params.defaults)
+    state: Path | None = None
+    told: str = ""
     osc: tuple[str, int] = ("127.0.0.1", OSC_PORT)
     http: tuple[str, int] | None = None
     midi: str = ""

@@ -15,7 +15,9 @@ from ltx_live.control.osc import OscReceiver
 from ltx_live.control.registry import Registry
 from ltx_live.engine.process import EngineProcess
 from ltx_live.engine.slots import Slots
+from ltx_live.keeping import Keeper
 from ltx_live.loras import Rack
+from ltx_live.playback import Playback
 from ltx_live.session import Session
 from ltx_live.stage.audio import AudioOutput
 from ltx_live.stage.recorder import Composer
@@ -39,6 +41,8 @@ class Parts:
     composer: Composer
     midi: MidiReceiver
     web: WebServer
+    playback: Playback
+    keeper: Keeper
 
     def reply(self, origin: Origin, address: str, args: Iterable[Any]) -> None:
         """Answer who sent an event, by the way that it came; who cannot be answered gets nothing."""

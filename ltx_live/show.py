@@ -144,6 +144,7 @@ class Show:
         request = self._flow.ask(moment)
         if request is not None:
             self._display.asked(request)
+            self._desk.asked()
 
     def draw(self) -> None:
         """Show the picture of the moment, where there is a window."""
@@ -243,6 +244,7 @@ class Show:
             self.say(f"{count - told} {what}{'s' if count - told > 1 else ''} {happened}")
 
     def _status(self) -> Status:
+        self._display.cue = self.parts.playback.words(self.parts.registry.values)
         playing = Playing(
             *self._state(),
             self._position,

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import difflib
 import re
-import tomllib
-from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -13,24 +11,27 @@ from typing import Any
 from ltx_live import params
 from ltx_live.control.mapping import ACTIONS, CURVES, KINDS, TAKEOVERS, Binding, Control, Mapping
 from ltx_live.control.registry import full_range
+from ltx_live.control.toml_source import Keys, Source, read
 from ltx_live.errors import ConfigError, ParameterError
 
-SCHEMA = 1
 DEFAULT = "default"
 
 _NUMBER = (int, float)
-_KEYS: dict[str, dict[str, tuple[type, ...]]] = {
-    "mapping": {"schema": (int,), "name": (str,), "device": (str,), "match": (dict,), "bind": (list,)},
-    "device": {"schema": (int,), "name": (str,), "match": (dict,), "control": (list,)},
-    "match": {"input": (list,)},
-    "control": {"id": (str,), "kind": (str,), "channel": (int, str), "number": (int, str)},
-    "bind": {
+_CHOICES = {"kind": KINDS, "action": ACTIONS, "unit": ("real", "norm"), "curve": tuple(CURVES), "takeover": TAKEOVERS}
+_MAPPING = Keys({"schema": (int,), "name": (str,), "device": (str,), "match": (dict,), "bind": (list,)})
+_DEVICE = Keys({"schema": (int,), "name": (str,), "match": (dict,), "control": (list,)})
+_MATCH = Keys({"input": (list,)})
+_CONTROL = Keys(
+    {"id": (str,), "kind": (str,), "channel": (int, str), "number": (int, str)}, _CHOICES, required=("id", "kind")
+)
+_BIND = Keys(
+    {
         "control": (str,), "to": (str,), "action": (str,), "range": (list,), "unit": (str,), "curve": (str,),
         "invert": (bool,), "takeover": (str,), "step": _NUMBER,
     },
-}  # fmt: skip
-_CHOICES = {"kind": KINDS, "action": ACTIONS, "unit": ("real", "norm"), "curve": tuple(CURVES), "takeover": TAKEOVERS}
-_REQUIRED = {"control": ("id", "kind"), "bind": ("control", "to")}
+    _CHOICES,
+    required=("control", "to"),
+)  # fmt: skip
 _SPAN = re.compile(r"\{(\d+)\.\.(\d+)\}")
 
 
@@ -65,40 +66,18 @@ def load_mapping(path: Path, folders: list[Path]) -> Mapping:
     """One mapping file with the device it names; raises ConfigError."""
     source = _read(path)
     table = source.table
-    _check(source, "mapping", table)
+    source.check(_MAPPING, table, "mapping", where="")
     inputs, controls = _match(source), {}
     if "device" in table:
         device = _read(_find(table["device"], [folder / "devices" for folder in folders]))
-        _check(device, "device", device.table)
+        device.check(_DEVICE, device.table, "device", where="")
         inputs = inputs or _match(device)
         controls = _device_controls(device)
     bindings: list[Binding] = []
     for index, bind in enumerate(table.get("bind", [])):
-        _check(source, "bind", bind, index)
+        source.check(_BIND, bind, "bind", index)
         bindings += _bindings(source, index, bind, controls)
     return Mapping(table.get("name", path.stem), inputs, tuple(bindings))
-
-
-@dataclass(frozen=True, slots=True)
-class _Source:
-    path: Path
-    text: str
-    table: dict[str, Any]
-
-    def error(self, problem: str, table: str = "", index: int = 0, key: str = "") -> ConfigError:
-        return ConfigError(f"{self.path}:{self.line(table, index, key)}: {problem}")
-
-    def line(self, table: str, index: int, key: str) -> int:
-        """The line of a key, or of its table's header; 1 if it is written in a way that has none."""
-        lines = self.text.splitlines()
-        start, end = 0, len(lines)
-        headers = [i for i, line in enumerate(lines) if line.lstrip().startswith("[")]
-        own = [i for i in headers if re.match(rf"\s*\[+\s*{re.escape(table)}\s*\]", lines[i])] if table else []
-        if index < len(own):
-            start = own[index]
-        end = next((i for i in headers if i > start or not table), end)
-        wanted = re.compile(rf"\s*\"?{re.escape(key)}\"?\s*=")
-        return next((i for i in range(start, end) if key and wanted.match(lines[i])), start) + 1
 
 
 def _find(name: str, folders: list[Path]) -> Path:
@@ -112,53 +91,26 @@ def _find(name: str, folders: list[Path]) -> Path:
     raise ConfigError(f"mapping {name}: no such file; there are {', '.join(known) or 'none'}")
 
 
-def _read(path: Path) -> _Source:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-        table = tomllib.loads(text)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read as TOML: {error}") from None
-    source = _Source(path, text, table)
-    if table.get("schema") != SCHEMA:
-        raise source.error(f"schema = {table.get('schema')} is not known; write schema = {SCHEMA}", key="schema")
+def _read(path: Path) -> Source:
+    source = read(path)
+    source.check_schema()
     return source
 
 
-def _check(source: _Source, kind: str, table: Any, index: int = 0) -> None:
-    """Keys, types and choices of one table."""
-    where = "" if kind in ("mapping", "device") else kind
-    if not isinstance(table, dict):
-        raise source.error(f"{kind} must be a table; write [[{kind}]]", where, index)
-    for key, value in table.items():
-        if key not in _KEYS[kind]:
-            near = difflib.get_close_matches(key, _KEYS[kind], n=1)
-            hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(_KEYS[kind])}"
-            raise source.error(f"unknown key {key}; {hint}", where, index, key)
-        types = _KEYS[kind][key]
-        if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
-            words = " or ".join(t.__name__ for t in types)
-            raise source.error(f"{key} = {value!r} cannot be used; write a {words}", where, index, key)
-        if key in _CHOICES and value not in _CHOICES[key]:
-            raise source.error(f"{key} = {value!r} is not one of {', '.join(_CHOICES[key])}", where, index, key)
-    for key in _REQUIRED.get(kind, ()):
-        if key not in table:
-            raise source.error(f"{key} is missing", where, index)
-
-
-def _match(source: _Source) -> tuple[str, ...]:
+def _match(source: Source) -> tuple[str, ...]:
     match = source.table.get("match", {})
-    _check(source, "match", match)
+    source.check(_MATCH, match, "match")
     inputs = match.get("input", [])
     if not all(isinstance(item, str) for item in inputs):
         raise source.error(f"input = {inputs!r} must be a list of port names", "match", 0, "input")
     return tuple(inputs)
 
 
-def _device_controls(source: _Source) -> dict[str, Control]:
+def _device_controls(source: Source) -> dict[str, Control]:
     controls: dict[str, Control] = {}
     keys: dict[tuple, str] = {}
     for index, table in enumerate(source.table.get("control", [])):
-        _check(source, "control", table, index)
+        source.check(_CONTROL, table, "control", index)
         ids = _spans(table["id"])
         numbers = _numbers(table.get("number"), len(ids))
         channel = table.get("channel", 1)
@@ -191,7 +143,7 @@ def _spans(text: str) -> list[str]:
     return [text[: span.start()] + str(i) + text[span.end() :] for i in range(int(span[1]), int(span[2]) + 1)]
 
 
-def _bindings(source: _Source, index: int, bind: dict[str, Any], controls: dict[str, Control]) -> list[Binding]:
+def _bindings(source: Source, index: int, bind: dict[str, Any], controls: dict[str, Control]) -> list[Binding]:
     froms, tos = _spans(bind["control"]), _spans(bind["to"].removeprefix("/ltx/"))
     if len(tos) == 1:
         tos = tos * len(froms)
@@ -221,7 +173,7 @@ def _generic_control(text: str) -> Control | None:
     return Control(text, kind, channel, number)
 
 
-def _binding(source: _Source, index: int, bind: dict[str, Any], pair: tuple[Control, str]) -> Binding:
+def _binding(source: Source, index: int, bind: dict[str, Any], pair: tuple[Control, str]) -> Binding:
     control, to = pair
     try:
         row = params.find(to)
@@ -240,7 +192,7 @@ def _binding(source: _Source, index: int, bind: dict[str, Any], pair: tuple[Cont
     return Binding(control, to, action, low, high, step=step, **more)
 
 
-def _range(source: _Source, index: int, bind: dict[str, Any], whole: tuple[float, float]) -> tuple[float, float]:
+def _range(source: Source, index: int, bind: dict[str, Any], whole: tuple[float, float]) -> tuple[float, float]:
     """Low and high in the parameter's own unit."""
     ends = bind.get("range", [0, 1] if bind.get("unit") == "norm" else list(whole))
     numbers = all(isinstance(end, _NUMBER) and not isinstance(end, bool) for end in ends)

@@ -110,7 +110,7 @@ FAULTS = {
     BIND + 'to = "out/hu"': (9, "did you mean /ltx/out/hue?"),
     BIND: (7, "to is missing"),
     BIND + 'to = "out/hue"\ncurve = "cubic"': (10, "curve = 'cubic' is not one of lin, log, exp, s"),
-    BIND + 'to = "out/hue"\ninvert = 1': (10, "invert = 1 cannot be used; write a bool"),
+    BIND + 'to = "out/hue"\ninvert = 1': (10, "invert = 1 cannot be used; write true or false"),
     BIND + 'to = "out/hue"\nrange = [1, 1]': (10, "must be two different numbers"),
     BIND + 'to = "out/hue"\naction = "toggle"': (10, "action toggle cannot go to out/hue"),
     BIND + 'to = "prompt"': (9, "action set cannot go to prompt (str, text)"),
@@ -136,7 +136,7 @@ def test_faults_name_file_and_line_and_what_to_do(tmp_path, text):
 def test_unreadable_and_missing_files_are_one_line(tmp_path):
     path = tmp_path / "broken.toml"
     path.write_text("schema = = 1")
-    with pytest.raises(ConfigError, match=r"broken.toml: cannot be read as TOML: .*line 1"):
+    with pytest.raises(ConfigError, match=r"broken.toml:1: cannot be read as TOML: .*line 1"):
         load_mapping(path, [])
     with pytest.raises(ConfigError, match="mapping nonesuch: no such file; there are default, nanokontrol2"):
         load_mappings("nonesuch", NOWHERE)
