@@ -18,6 +18,7 @@ from ltx_live.config import EMBEDDED, Config
 from ltx_live.control import bank
 from ltx_live.control.event import NOTICE, Event, Origin, Transaction
 from ltx_live.control.files import load_mappings
+from ltx_live.control.http import WebServer
 from ltx_live.control.mapping import Mapper
 from ltx_live.control.midi import MidiReceiver
 from ltx_live.control.osc import OscReceiver
@@ -72,10 +73,8 @@ def assemble(config: Config, closing: contextlib.ExitStack, received: Sequence[i
 
     None where a signal was `received` while the engine looked for its model.
     """
-    names = {f"lora/{number}/name": path.stem for number, (path, _) in enumerate(config.loras, 1)}
     playback = Playback(config.cues, Snapshots(config.snapshots))
-    values = initial_values({**config.values, **names}, config.own_bank)
-    registry = Registry(values | playback.begin(values), effects=playback)
+    registry = _registry(config, playback)
     mapper = Mapper(load_mappings(config.mapping, config.home))
     events: queue.SimpleQueue[Transaction] = queue.SimpleQueue()
     osc = OscReceiver(events, *config.osc)
@@ -96,18 +95,28 @@ def assemble(config: Config, closing: contextlib.ExitStack, received: Sequence[i
     log.info(audio.start())
     midi = MidiReceiver(events, config.midi)
     closing.callback(midi.close)
-    show_log = closing.enter_context(open(config.folder("shows") / "last.jsonl", "w", buffering=1, encoding="utf-8"))
-
-    def write_log(line: str) -> None:
-        with contextlib.suppress(OSError):  # a full disk must not stop the show
-            show_log.write(line + "\n")
-
-    session = Session(slots.layout.longest, write_log)
+    web = WebServer(events, config.http, (osc.host, osc.port))
+    closing.callback(web.close)
+    session = Session(slots.layout.longest, _show_log(config, closing))
     rack = _rack(config, engine, closing)
     keeper = Keeper(config, playback, registry.values, lambda text: events.put((notice(text),)))
     closing.callback(keeper.close)
     parts = Parts(
-        registry, mapper, events, osc, engine, slots, session, rack, audio, window, composer, midi, playback, keeper
+        registry,
+        mapper,
+        events,
+        osc,
+        engine,
+        slots,
+        session,
+        rack,
+        audio,
+        window,
+        composer,
+        midi,
+        web,
+        playback,
+        keeper,
     )
     show = Show(config, parts)
     if config.told:
@@ -117,7 +126,25 @@ def assemble(config: Config, closing: contextlib.ExitStack, received: Sequence[i
     osc.start()
     midi.start()
     log.info("OSC: listening on %s:%d", osc.host, osc.port)
+    log.info(web.start())
     return show
+
+
+def _registry(config: Config, playback: Playback) -> Registry:
+    names = {f"lora/{number}/name": path.stem for number, (path, _) in enumerate(config.loras, 1)}
+    values = initial_values({**config.values, **names}, config.own_bank)
+    return Registry(values | playback.begin(values), effects=playback)
+
+
+def _show_log(config: Config, closing: contextlib.ExitStack) -> Callable[[str], None]:
+    """Writes a line of the show log; a full disk must not stop the show."""
+    show_log = closing.enter_context(open(config.folder("shows") / "last.jsonl", "w", buffering=1, encoding="utf-8"))
+
+    def write(line: str) -> None:
+        with contextlib.suppress(OSError):
+            show_log.write(line + "\n")
+
+    return write
 
 
 def _rack(config: Config, engine: EngineProcess, closing: contextlib.ExitStack) -> Rack:

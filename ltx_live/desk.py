@@ -107,7 +107,7 @@ class Desk:
         self._parts.keeper.heard(tuple(events), outcome, time.perf_counter())
         is_morph = any(event.origin == MORPH for event in events)
         for reply in outcome.replies:
-            self._parts.osc.send(reply.address, reply.args, reply.origin.reply_to)
+            self._parts.reply(reply.origin, reply.address, reply.args)
         for error in outcome.errors:
             self._say_line(error)
         for event in events:
@@ -147,7 +147,7 @@ class Desk:
         if change.name == "prompt":
             meaning = self._understand(change.new)
             if meaning is not None:
-                self._tell_understood(meaning, event.origin.reply_to)
+                self._tell_understood(meaning, event.origin)
         if change.name.startswith("prompt"):
             self._flow.encode(texts(self.generation))
         elif re.fullmatch(r"bank/\d+/text", change.name):
@@ -161,12 +161,12 @@ class Desk:
         """How the model reads a prompt; only the pocket's words can be told."""
         return understand(prompt) if self._is_pocket else None
 
-    def _tell_understood(self, meaning: Understood, reply_to: tuple | None = None) -> None:
+    def _tell_understood(self, meaning: Understood, origin: Origin | None = None) -> None:
         known, unknown = ", ".join(meaning.known), ", ".join(meaning.unknown)
         text = f"understood: {known or 'nothing'}" + (f"; not understood: {unknown}" if unknown else "")
         self._say_line(text, logging.INFO)
-        if reply_to is not None:
-            self._parts.osc.send(UNDERSTOOD, (known, unknown), reply_to)
+        if origin is not None:
+            self._parts.reply(origin, UNDERSTOOD, (known, unknown))
 
     def _fire(self, fired: Fired, event: Event) -> None:
         """Do what a trigger asks for."""
@@ -245,8 +245,7 @@ class Desk:
         loras = self._flow.modes.loras
         if fired.name == "lora/list":
             for row in loras.rack.rows():
-                if event.origin.reply_to is not None:
-                    self._parts.osc.send(LORA, row, event.origin.reply_to)
+                self._parts.reply(event.origin, LORA, row)
             return
         number = loras.free_slot()
         if not fired.args or not isinstance(fired.args[0], str):
@@ -259,4 +258,4 @@ class Desk:
     def _answer(self, question: Event) -> None:
         """Answer a question about the status."""
         for reply in status.answer(question, self._seen.status()):
-            self._parts.osc.send(reply.address, reply.args, reply.origin.reply_to)
+            self._parts.reply(reply.origin, reply.address, reply.args)

@@ -106,6 +106,8 @@ def add_show_options(command: Parser) -> None:
     command.add_argument("--mapping", default="default", metavar="FILE", help="MIDI mapping (default)")
     command.add_argument("--cues", type=Path, metavar="FILE.toml", help="cue list")
     command.add_argument("--osc", default="", metavar="HOST:PORT", help="where OSC is received (127.0.0.1:9130)")
+    at, form = f"127.0.0.1:{config.HTTP_PORT}", "HOST:PORT|none"
+    command.add_argument("--http", default=at, metavar=form, help=f"where the remote page is served ({at})")
     command.add_argument("--midi", default="", metavar="NAME|none", help="MIDI input, part of its name")
     command.add_argument("--audio", default="", metavar="NAME|none", help="sound output, part of its name or its index")
     command.add_argument("--screen", type=int, metavar="N", help="screen number, 1 = first")
@@ -259,6 +261,11 @@ def home(args: argparse.Namespace) -> Path:
     return (args.home or config.default_home()).expanduser().absolute()
 
 
+def http_address(text: str) -> tuple[str, int] | None:
+    """`HOST:PORT` as (host, port), None for `none`. Raises ConfigError."""
+    return None if text == "none" else config.parse_address(text, "--http", config.HTTP_PORT)
+
+
 def find_show(path: Path, home: Path) -> Path:
     """The show file: as given, or by its name in the folder of shows. Raises ConfigError."""
     for each in (path.expanduser(), home / "shows" / path, home / "shows" / f"{path}.toml"):
@@ -301,6 +308,7 @@ def show_config(args: argparse.Namespace) -> Config:
         state=kept_at,
         told=told,
         osc=config.parse_address(args.osc) if args.osc else made.osc,
+        http=http_address(args.http),
         midi=args.midi,
         audio=args.audio,
         screen=made.values["window/screen"],

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import queue
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
-from ltx_live.control.event import Transaction
+from ltx_live.control.event import Origin, Transaction
+from ltx_live.control.http import WebServer
 from ltx_live.control.mapping import Mapper
 from ltx_live.control.midi import MidiReceiver
 from ltx_live.control.osc import OscReceiver
@@ -37,5 +40,12 @@ class Parts:
     window: Window | None
     composer: Composer
     midi: MidiReceiver
+    web: WebServer
     playback: Playback
     keeper: Keeper
+
+    def reply(self, origin: Origin, address: str, args: Iterable[Any]) -> None:
+        """Answer who sent an event, by the way that it came; who cannot be answered gets nothing."""
+        if origin.reply_to is not None:
+            sender = self.web if origin.kind == "web" else self.osc
+            sender.send(address, args, origin.reply_to)

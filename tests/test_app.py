@@ -39,7 +39,7 @@ class Play:
 
     def __init__(self, home: Path, *arguments: str):
         command = [sys.executable, "-m", "ltx_live", "play", "--model", "testcard", "--size", "288x160", "--headless"]
-        command += ["--osc", "127.0.0.1:0", "--midi", "none", "--home", str(home), *arguments]
+        command += ["--osc", "127.0.0.1:0", "--http", "127.0.0.1:0", "--midi", "none", "--home", str(home), *arguments]
         env = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
         self.process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self.lines: list[str] = []

@@ -260,6 +260,7 @@ def assemble(config: Config, clock: Clock, chunk_time_s: float) -> tuple[show.Sh
         window=Watched(None, drawn),
         composer=NumpyCompositor(),
         midi=SimpleNamespace(num_bad=0),
+        web=SimpleNamespace(num_bad=0, publish=lambda *told: None),
         playback=Playback(),
         keeper=SimpleNamespace(update=lambda now_s: (), heard=lambda *applied: None),
     )
