@@ -31,6 +31,7 @@ from ltx_live.errors import DeviceError, EngineError
 from ltx_live.keeping import Keeper
 from ltx_live.lora_files import Shelf, folders
 from ltx_live.loras import Rack
+from ltx_live.params import NUM_LORAS
 from ltx_live.parts import Parts
 from ltx_live.playback import Playback
 from ltx_live.pocket.reading import BANK
@@ -153,6 +154,8 @@ def _rack(config: Config, engine: EngineProcess, closing: contextlib.ExitStack) 
     shelf = Shelf([*folders(config.home), *own], config.lora_unmatched)
     is_merged = config.values["lora_merge_strategy"] == "permanent_merge"
     rack = Rack(shelf, engine.load_lora, [path for path, _ in config.loras], is_merged)
+    if any(config.values[f"lora/{number}/name"] for number in range(1, NUM_LORAS + 1)):
+        shelf.look()  # those of a show file or a last state are to be found at once
     shelf.watch()
     closing.callback(shelf.close)
     return rack

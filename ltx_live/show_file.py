@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from ltx_live.config import Config, parse_address
+from ltx_live.config import HTTP_PORT, Config, parse_address
 from ltx_live.control.cues import Cue, read_cues, read_values
 from ltx_live.control.snapshots import is_held
 from ltx_live.control.toml_source import SCHEMA, Keys, Source, read
@@ -28,6 +28,7 @@ OPTIONS: dict[str, dict[str, tuple[str, tuple[type, ...]]]] = {
     },
     "midi": {"mapping": ("mapping", (str,)), "input": ("midi", (str,))},
     "osc": {"listen": ("osc", (str,))},
+    "http": {"listen": ("http", (str,))},
     "audio": {"output": ("audio", (str,))},
     "screen": {"number": ("screen", (int,)), "fullscreen": ("fullscreen", (bool,))},
 }  # fmt: skip
@@ -153,11 +154,12 @@ def _options(source: Source) -> dict[str, Any]:
             options[name] = str((source.path.parent / options[name]).absolute())
     if "text_encoder" in options:
         options["text_encoder"] = Path(options["text_encoder"])
-    if "osc" in options:
+    for name in ("osc", "http"):
         try:
-            parse_address(options["osc"])
+            if options.get(name, "none") != "none":
+                parse_address(options[name], "listen =")
         except ConfigError as error:
-            raise source.error(str(error).replace("--osc", "listen ="), "osc", 0, "listen") from None
+            raise source.error(str(error), name, 0, "listen") from None
     return options
 
 
@@ -210,11 +212,11 @@ def written(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def new_show(config: Config) -> dict[str, Any]:
     """The tables of a new show file but for those of `made` and `stand`: what was chosen when the show was started."""
-    usual = Config()
+    usual = Config(http=("127.0.0.1", HTTP_PORT))
     chosen = {each.name: getattr(config, each.name) for each in fields(Config)}
     chosen = {name: value for name, value in chosen.items() if name == "model" or value != getattr(usual, name)}
-    if "osc" in chosen:
-        chosen["osc"] = "{}:{}".format(*config.osc)
+    for name in {"osc", "http"} & chosen.keys():
+        chosen[name] = "none" if chosen[name] is None else "{}:{}".format(*chosen[name])
     if "text_encoder" in chosen:
         chosen["text_encoder"] = str(config.text_encoder)
     tables: dict[str, Any] = {"schema": SCHEMA}

@@ -1,5 +1,6 @@
 """A real show, headless, driven by OSC from another process: through its cue list, killed, and back where it was."""
 
+import shutil
 import signal
 import time
 import tomllib
@@ -7,6 +8,7 @@ import tomllib
 import pytest
 from test_app import Play
 
+from ltx_live import pocket
 from ltx_live.control.osc import decode_packet
 
 SHOW = """# tonight
@@ -125,3 +127,14 @@ def test_a_faulty_cue_list_is_refused_before_anything_opens(tmp_path):
     (tmp_path / "cues.toml").write_text('schema = 1\n\n[[cue]]\nname = "a"\nfolow = 3\n')
     with pytest.raises(AssertionError, match=r"cues.toml:5: unknown key folow; did you mean follow\?"):
         Play(tmp_path, "--cues", str(tmp_path / "cues.toml"))
+
+
+def test_a_lora_that_a_show_begins_with_is_found_at_once(tmp_path):
+    """The test card cannot play it; that it is there is known all the same."""
+    (tmp_path / "loras").mkdir()
+    shutil.copy(pocket.lora_folder() / "pocket-style-ink.safetensors", tmp_path / "loras" / "ink.safetensors")
+    play = Play(tmp_path, "--set", "lora/1/name=ink")
+    play.wait_for("first picture")
+    play.process.send_signal(signal.SIGINT)
+    play.end()
+    assert not any("no such file" in line for line in play.lines)

@@ -34,6 +34,9 @@ input = "none"
 [osc]
 listen = "0.0.0.0:9130"
 
+[http]
+listen = "none"
+
 [audio]
 output = "hall"
 
@@ -80,7 +83,7 @@ def test_everything_is_read(tmp_path):
     show = loaded(tmp_path, SHOW)
     assert show.options == {
         "model": "testcard", "size": "288x160", "max_vram_gb": 22.5, "mapping": str(tmp_path / "mine.toml"),
-        "midi": "none", "osc": "0.0.0.0:9130", "audio": "hall", "screen": 2, "fullscreen": True,
+        "midi": "none", "osc": "0.0.0.0:9130", "http": "none", "audio": "hall", "screen": 2, "fullscreen": True,
     }  # fmt: skip
     assert show.loras == ((Path("style"), 0.8),)
     assert show.values == {
@@ -97,6 +100,7 @@ FAULTS = {
     "[model]\nmemory = 'all'": (3, "memory = 'all' is not one of auto, resident"),
     "[screen]\nnumber = 'left'": (3, "number = 'left' cannot be used; write a number"),
     "[osc]\nlisten = 'nowhere'": (3, "listen = nowhere: write HOST:PORT"),
+    "[http]\nlisten = 'x:y'": (3, "listen = x:y: write HOST:PORT"),
     "[values]\n'out/hue' = 3\n'out/huge' = 3": (4, "/ltx/out/huge: no such parameter; did you mean /ltx/out/hue?"),
     "[values]\nnum_steps = 'many'": (3, "'many' is not a number; send 1 to 20"),
     "[values]\nsigmas = [0.5, 0.9]": (3, "must descend to 0"),
@@ -162,7 +166,7 @@ def test_a_new_show_file_has_what_was_chosen_at_the_start(tmp_path):
         model="testcard", midi="none", osc=("0.0.0.0", 9000), loras=((Path("/x.safetensors"), 0.5),), cues_file=cues
     )
     show = loaded(tmp_path, dumps(new_show(config)))
-    assert show.options == {"model": "testcard", "midi": "none", "osc": "0.0.0.0:9000"}
+    assert show.options == {"model": "testcard", "midi": "none", "osc": "0.0.0.0:9000", "http": "none"}
     assert show.loras == ((Path("/x.safetensors"), 0.5),) and show.cues == load_cues(cues)
 
 
