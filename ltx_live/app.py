@@ -15,9 +15,8 @@ from typing import Any
 
 from ltx_live.config import EMBEDDED, Config
 from ltx_live.control import bank
+from ltx_live.control.controllers import Controllers
 from ltx_live.control.event import Event, Origin, Transaction
-from ltx_live.control.files import load_mappings
-from ltx_live.control.mapping import Mapper
 from ltx_live.control.midi import MidiReceiver
 from ltx_live.control.osc import OscReceiver
 from ltx_live.control.registry import Registry
@@ -66,8 +65,8 @@ def assemble(config: Config, closing: contextlib.ExitStack, received: Sequence[i
     None where a signal was `received` while the engine looked for its model.
     """
     registry = Registry(initial_values(config.values), fixed=config.fixed())
-    mapper = Mapper(load_mappings(config.mapping, config.home))
     events: queue.SimpleQueue[Transaction] = queue.SimpleQueue()
+    controllers = Controllers(events, config.mapping, config.home, config.midi)
     osc = OscReceiver(events, *config.osc)
     closing.callback(osc.close)
     width, height = registry.values["width"], registry.values["height"]
@@ -86,6 +85,7 @@ def assemble(config: Config, closing: contextlib.ExitStack, received: Sequence[i
     log.info(audio.start())
     midi = MidiReceiver(events, config.midi)
     closing.callback(midi.close)
+    closing.callback(controllers.close)
     show_log = closing.enter_context(open(config.folder("shows") / "last.jsonl", "w", buffering=1, encoding="utf-8"))
 
     def write_log(line: str) -> None:
@@ -93,10 +93,13 @@ def assemble(config: Config, closing: contextlib.ExitStack, received: Sequence[i
             show_log.write(line + "\n")
 
     session = Session(slots.layout.longest, write_log)
-    show = Show(config, Parts(registry, mapper, events, osc, engine, slots, session, audio, window, composer, midi))
+    show = Show(
+        config, Parts(registry, controllers, events, osc, engine, slots, session, audio, window, composer, midi)
+    )
     closing.callback(show.close)
     show.draw()  # the title card; the first drawing takes a while
     osc.start()
+    controllers.start()
     midi.start()
     log.info("OSC: listening on %s:%d", osc.host, osc.port)
     return show

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import queue
 import re
 import time
@@ -13,8 +14,9 @@ from ltx_live import params
 from ltx_live.chunk import SAMPLE_RATE_HZ, Chunk, EngineInfo
 from ltx_live.config import Config
 from ltx_live.control import status
+from ltx_live.control.controllers import Controllers
 from ltx_live.control.event import NOTICE, Event, Transaction, drain
-from ltx_live.control.mapping import Mapper
+from ltx_live.control.leds import Seen
 from ltx_live.control.midi import CLOCK, MidiReceiver
 from ltx_live.control.osc import OscReceiver
 from ltx_live.control.registry import Change, Fired, Registry
@@ -46,6 +48,9 @@ FADE_S = 0.05
 LONGEST_FADE_S = 0.5
 """The end waits for the sound to fade out: the output latency and FADE_S, and never longer than LONGEST_FADE_S."""
 
+TAP_LIGHT_BEATS = 0.25
+"""So long a light for tapping the tempo is on at every beat."""
+
 _LOG_AGAIN_S = 1.0
 
 
@@ -54,7 +59,7 @@ class Parts:
     """What a show is assembled from; headless has no window, and its composer works without a display."""
 
     registry: Registry
-    mapper: Mapper
+    controllers: Controllers
     events: queue.SimpleQueue[Transaction]
     osc: OscReceiver
     engine: EngineProcess
@@ -138,7 +143,9 @@ class Show:
 
     def obey(self) -> None:
         """Let the controls that have come take effect, and set the level of the sound."""
-        until_s = time.perf_counter() + CONTROL_S
+        now_s = time.perf_counter()
+        until_s = now_s + CONTROL_S
+        self.parts.controllers.tick(now_s, self._seen(now_s), self._flow.tempo.next)
         for transaction in drain(self.parts.events):
             self._apply(transaction)
             if time.perf_counter() > until_s:
@@ -184,8 +191,17 @@ class Show:
         if window is not None:
             window.pump()
             is_recording = self.recordings.current is not None
-            hud = self._display.hud(self._status(picture), is_recording, self._control, tuple(self._messages))
+            line = self.parts.controllers.line
+            messages = (*self._messages, (line, math.inf)) if line else tuple(self._messages)
+            hud = self._display.hud(self._status(picture), is_recording, self._control, messages)
             window.show(picture, self._output, hud)
+
+    def _seen(self, now_s: float) -> Seen:
+        """What the lights of controllers show."""
+        registry, is_recording = self.parts.registry, self.recordings.current is not None
+        states = {"rec/toggle": is_recording, "rec/start": is_recording}
+        states["tempo/tap"] = self._flow.tempo.beat_at(now_s) % 1 < TAP_LIGHT_BEATS
+        return Seen(registry.values, registry.pending(), states)
 
     def say(self, text: str, level: int = logging.WARNING) -> None:
         """Show a line for some seconds and log it; a line that is repeated is logged once a second."""
@@ -270,11 +286,13 @@ class Show:
             if status.is_status(sent.address):
                 self._answer(sent)
             elif sent.address.startswith(CLOCK):
-                events += self._flow.keep_beat(sent)
+                if self.parts.controllers.follows_clock(sent.origin.name):
+                    events += self._flow.keep_beat(sent)
             else:
-                events += self.parts.mapper.translate(sent, registry.values)
+                events += self.parts.controllers.translate(sent, registry.values)
         epoch = registry.epoch
         outcome = registry.apply(tuple(events))
+        self.parts.controllers.applied(outcome, tuple(events))
         for reply in outcome.replies:
             self.parts.osc.send(reply.address, reply.args, reply.origin.reply_to)
         for error in outcome.errors:

@@ -52,6 +52,9 @@ KEYS: tuple[Key, ...] = (
     Key("Shift+R", "a new seed for every chunk", "toggle", "randomize_seed"),
     Key("Space", "tap tempo", "trigger", "tempo/tap"),
     Key("Shift+Space", "beat one is now", "trigger", "tempo/resync"),
+    Key("M", "learn MIDI: touch a parameter, move a control", "toggle", "midi/learn"),
+    Key("Y", "yes or no to what learning asks", "set", "midi/learn/answer", "yes"),
+    Key("N", "yes or no to what learning asks", "set", "midi/learn/answer", "no"),
     Key("V", "record", "trigger", "rec/toggle"),
     Key("[", "picture 10 ms earlier, later", "add", "av/offset", -10.0),
     Key("]", "picture 10 ms earlier, later", "add", "av/offset", 10.0),
@@ -63,7 +66,7 @@ KEYS: tuple[Key, ...] = (
     *(Key(f"Ctrl+{number}", f"go to screen {number}", "set", "window/screen", number) for number in range(1, 10)),
     Key("F12", "panic: black and silent", "trigger", "sys/panic"),
     Key("F1", "this help", "local", value="help"),
-    Key("Esc", "leave help or fullscreen", "local", value="escape"),
+    Key("Esc", "leave help, learning or fullscreen", "local", value="escape"),
     Key("Ctrl+Q", "quit, pressed twice", "local", value="quit"),
 )
 

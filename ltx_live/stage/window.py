@@ -267,6 +267,8 @@ class Window:
     def _do_escape(self) -> None:
         if self._help:
             self._do_help()
+        elif self._value_of("midi/learn"):
+            self._on_event("/ltx/midi/learn", ("",))
         elif self._place[0]:
             self._on_event("/ltx/window/fullscreen", (0,))
 

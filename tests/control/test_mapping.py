@@ -2,8 +2,9 @@
 
 import pytest
 
+from ltx_live.control.binding import CURVES, Binding, Control, position
 from ltx_live.control.event import NOTICE, Event, Origin
-from ltx_live.control.mapping import CURVES, Binding, Control, Mapper, Mapping, position
+from ltx_live.control.mapping import Mapper, Mapping
 from ltx_live.control.registry import Registry
 
 FADER = Control("fader1", "cc", 1, 7)

@@ -1,0 +1,130 @@
+"""The mapping files of a show: read when they change, written when something is learned. One thread owns them all."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from ltx_live.control import learned
+from ltx_live.control.event import NOTICE, Event, Origin, Transaction, guard
+from ltx_live.control.files import DEFAULT, load_mappings, mapping_folders
+from ltx_live.control.learn import Lesson
+from ltx_live.control.mapping import Mapping
+from ltx_live.errors import ConfigError
+
+LOADED = "/mappings"
+"""Address of an event that brings other mappings; its one argument is the tuple of them."""
+
+POLL_S = 0.25
+
+Signature = dict[Path, tuple[int, int]]
+
+
+class Library:
+    """Looks at the files of the mapping folders four times a second and puts the mappings they make on the queue.
+
+    A file that has been saved is read when it has kept its size and time for one look. One that cannot be understood is
+    told of once, and what was in force stays. `mappings` are those at the start.
+
+    Raises ConfigError where the first ones cannot be read.
+    """
+
+    def __init__(self, target: queue.SimpleQueue[Transaction], chosen: str, home: Path, poll_s: float = POLL_S):
+        self._target = target
+        self._chosen = chosen
+        self._home = home
+        self._poll_s = poll_s
+        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="mappings", daemon=True)
+        self.mappings = load_mappings(chosen, home)
+
+    @property
+    def is_chosen(self) -> bool:
+        """Whether one mapping, chosen by name, serves every port."""
+        return self._chosen != DEFAULT
+
+    def start(self) -> None:
+        """Begin to look."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """End; what is being written is completed."""
+        if self._thread.is_alive():
+            self._jobs.put(None)
+            self._thread.join(2.0)
+
+    def learn(self, lesson: Lesson, page: int, mapping: Mapping | None) -> None:
+        """Write a lesson into the file of the port's mapping."""
+        self._jobs.put(lambda: self._learn(lesson, page, mapping))
+
+    def save(self, name: str, mapping: Mapping) -> None:
+        """Copy a mapping's file under a name."""
+        self._jobs.put(lambda: self._say(f"saved {learned.save_as(name, mapping, self._home)}"))
+
+    def choose(self, name: str) -> None:
+        """Use another mapping; `default` = each controller by its own."""
+        self._jobs.put(lambda: self._choose(name))
+
+    def _run(self) -> None:
+        read = before = self._signature()
+        while True:
+            try:
+                job = self._jobs.get(timeout=self._poll_s)
+                if job is None:
+                    return
+                before = read = self._do(job, read)
+            except queue.Empty:
+                now = self._signature()
+                if now == before and now != read:
+                    read = self._do(self._load, now)
+                before = now
+
+    def _do(self, job: Callable[[], None], read: Signature) -> Signature:
+        """Do a job; its faults are told. What it has written need not be read again."""
+        return self._signature() if guard(self._attempt, job) else read
+
+    def _attempt(self, job: Callable[[], None]) -> None:
+        try:
+            job()
+        except ConfigError as error:
+            self._say(f"{error}; the mapping before stays in force")
+
+    def _load(self) -> None:
+        self._put(load_mappings(self._chosen, self._home))
+        self._say("MIDI mappings read again")
+
+    def _learn(self, lesson: Lesson, page: int, mapping: Mapping | None) -> None:
+        path = learned.write_lesson(lesson, page, mapping, self._home)
+        if self.is_chosen:
+            self._chosen = str(path)
+        self._put(load_mappings(self._chosen, self._home))
+        self._say(f"learned: {lesson.control} of {lesson.port} -> {lesson.target}, in {path}")
+
+    def _choose(self, name: str) -> None:
+        self._put(load_mappings(name, self._home))
+        self._chosen = name
+        self._say(f"MIDI mapping {name} in force")
+
+    def _signature(self) -> Signature:
+        """Size and time of every file that may matter; what is gone meanwhile does not."""
+        folders = mapping_folders(self._home)
+        paths = [path for folder in folders for path in folder.rglob("*.toml")]
+        chosen = Path(self._chosen).expanduser()
+        paths += [chosen] if self.is_chosen and chosen.suffix == ".toml" else []
+        found: Signature = {}
+        for path in paths:
+            try:
+                status = path.stat()
+            except OSError:
+                continue
+            found[path] = (status.st_mtime_ns, status.st_size)
+        return found
+
+    def _put(self, mappings: tuple[Mapping, ...]) -> None:
+        self._target.put((Event(LOADED, (mappings,), Origin("app", "mappings"), time.perf_counter()),))
+
+    def _say(self, text: str) -> None:
+        self._target.put((Event(NOTICE, (text,), Origin("app", "mappings"), time.perf_counter()),))
