@@ -199,14 +199,12 @@ class Takeover:
         how = resolved_takeover(binding)
         row, value = params.find(binding.to), values[binding.to]
         there = binding.place_of(as_number(row, value))
-        if how == "jump" or self._holds(port, binding, last, value):
-            pass
-        elif how == "scale":
+        if how == "scale":
             taken = self._taken.get((port, binding))
             if taken is not None and row.coerce(binding.number_at(taken[1])) == value:
                 there = taken[1]  # more exact than a whole number
             y = _scaled(there, y, None if last is None else binding.shaped(last))
-        elif not _meets(binding, there, y, last):
+        elif how == "pickup" and not (self._holds(port, binding, last, value) or _meets(binding, there, y, last)):
             way = "up" if (there > y) != binding.invert else "down"
             shown = f"{value:.4g}" if isinstance(value, float) else value
             return None, f"{binding.control.id} waits for {binding.to} ({shown}): move it {way}"

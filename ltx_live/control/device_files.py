@@ -43,13 +43,14 @@ def load_device(path: Path) -> Device:
 
 def read_device(source: TomlFile, known: Device | None = None) -> Device:
     """The device tables of a file, in addition to what is known; own ports come in place of those known."""
-    known = known or Device(source.path.stem)
-    for name, grammar in (("match", MATCH), ("init", MESSAGES), ("exit", MESSAGES)):
-        source.check(grammar, source.table.get(name, {}), name)
+    name = source.table.get("name", source.path.stem) if known is None else known.name
+    known = known or Device(name)
+    for table, grammar in (("match", MATCH), ("init", MESSAGES), ("exit", MESSAGES)):
+        source.check(grammar, source.table.get(table, {}), table)
     controls = _controls(source, known.controls)
     inputs = source.texts("match", "input") or known.inputs
     return Device(
-        name=source.table.get("name", known.name),
+        name=name,
         inputs=inputs,
         outputs=source.texts("match", "output") or known.outputs or inputs,
         controls=controls,

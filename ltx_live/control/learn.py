@@ -192,7 +192,7 @@ def judge(moves: dict[Place, list[int]]) -> Verdict | None:
         high, low = sorted((number, partner))
         question = f"cc {high} and {low} of channel {channel} move together: is it one control of 14 bits?"
         return Verdict(f"cc:{channel}:{high}:14", question=question, otherwise=f"cc:{channel}:{high}")
-    if set(raws) <= {0, 127} and 127 in raws and len(raws) <= 4:
+    if set(raws) <= {0, 127} and 127 in raws and (0 in raws or len(raws) < _MIN_MOVES):
         return Verdict(text, is_button=True)
     if len(raws) < _MIN_MOVES:
         return None

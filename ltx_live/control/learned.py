@@ -116,7 +116,7 @@ def _bind(document: Any, lesson: Lesson, page: int, controls: dict[str, Control]
         for name in [name for name in table if name not in ("control", "page")]:
             del table[name]
         for name, value in _entries(lesson):
-            if name != "control" or _control(str(table["control"]), controls).key != key or value.count(":") > 2:
+            if table.get(name) != value:
                 table[name] = value
 
 

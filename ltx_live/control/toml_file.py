@@ -119,10 +119,11 @@ def find_file(name: str, folders: list[Path], what: str) -> Path:
     path = Path(name).expanduser()
     if path.suffix == ".toml" and path.is_file():
         return path
+    stem = path.name.removesuffix(".toml")
     for folder in folders:
-        if (folder / f"{path.stem}.toml").is_file() and path.name in (path.stem, f"{path.stem}.toml"):
-            return folder / f"{path.stem}.toml"
+        if (folder / f"{stem}.toml").is_file():
+            return folder / f"{stem}.toml"
     known = sorted({found.stem for folder in folders for found in folder.glob("*.toml")})
-    near = difflib.get_close_matches(path.stem, known, n=1)
+    near = difflib.get_close_matches(stem, known, n=1)
     hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known) or 'none'}"
     raise ConfigError(f"{what} {name}: no such file; {hint}")

@@ -113,10 +113,10 @@ def test_notes_trigger_on_any_velocity_and_not_on_release():
 
 
 def test_inc_steps_either_way():
-    rig = Rig(Binding(BUTTON, "num_steps", action="inc", step=2))
+    rig = Rig(Binding(BUTTON, "num_steps", "inc", 1, 20, step=2))
     rig.move(127, "cc/1/41")
     assert rig.registry.values["num_steps"] == 10
-    down = Rig(Binding(BUTTON, "num_steps", action="inc", step=2, invert=True))
+    down = Rig(Binding(BUTTON, "num_steps", "inc", 1, 20, step=2, invert=True))
     down.move(127, "cc/1/41")
     assert down.registry.values["num_steps"] == 6
 
