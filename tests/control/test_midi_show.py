@@ -1,0 +1,115 @@
+"""A whole show with a controller on a real MIDI transport (JACK): plugged in, played, lit, gone, back, learned."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+CONTROLLER = """
+import os, socket, sys, time
+import mido
+from ltx_live.control.osc import decode_packet, encode_message
+
+osc = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+osc.settimeout(5)
+got = []
+
+def ask(name):
+    osc.sendto(encode_message("/ltx/" + name, ("?",)), ("127.0.0.1", int(sys.argv[1])))
+    ((message,), _) = decode_packet(osc.recv(65535))
+    return message[1][0]
+
+def plug_in():
+    out = mido.open_output("keys", virtual=True, client_name="MIDI Mix")
+    lights = mido.open_input("lights", virtual=True, client_name="MIDI Mix", callback=lambda m: got.append(m.hex()))
+    return out, lights
+
+def until(what, condition, act=lambda: None):
+    end = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < end, (what, got[-5:])
+        act()
+        time.sleep(0.1)
+    print(what, flush=True)
+
+def send(*data):  # a loaded machine makes JACK drop some: what matters is sent until it has arrived
+    out.send(mido.Message.from_bytes(data))
+
+def everything():
+    return len(set(m[:5] for m in got)) == 26
+
+out, lights = plug_in()
+until("lights on connect", everything)
+assert ask("bank/selected") == 1 and "90 03 7F" in got and "90 06 00" in got
+until("the master moves", lambda: ask("out/master") < 0.3, lambda: [send(0xB0, 62, v) for v in (127, 80, 30)])
+got.clear()
+until("a slot plays", lambda: ask("bank/selected") == 2, lambda: [send(0x90, 6, 100), send(0x80, 6, 0)])
+until("its light", lambda: [m for m in got if m.startswith("90 06")][-1:] == ["90 06 7F"])
+got.clear()
+until("page 2", lambda: ask("midi/page") == 2, lambda: send(0x90, 26, 100))
+until("lights of page 2", everything)
+lights.close()
+out.close()
+time.sleep(2.5)
+got.clear()
+out, lights = plug_in()
+until("lights when it is plugged in again", everything)
+until("it plays on", lambda: ask("bank/selected") == 9, lambda: [send(0x90, 3, 100), send(0x80, 3, 0)])
+osc.sendto(encode_message("/ltx/midi/learn", ("out/hue",)), ("127.0.0.1", int(sys.argv[1])))
+until("a lesson is wanted", lambda: ask("midi/learn") == "out/hue")
+until("and learned", lambda: ask("midi/learn") == "", lambda: [send(0xE3, 0, v) for v in range(40, 60, 4)])
+until("it moves", lambda: ask("out/hue") > 90, lambda: send(0xE3, 0, 120))
+os._exit(0)
+"""
+
+
+@pytest.fixture
+def jack():
+    if not (shutil.which("jackd") and shutil.which("jack_wait")):
+        must_run = os.environ.get("CI") == "true" and sys.platform == "linux" and os.geteuid() == 0
+        (pytest.fail if must_run else pytest.skip)("jackd or jack_wait is missing: apt-get install jackd2 jack-tools")
+    env = {"JACK_DEFAULT_SERVER": "ltxmix", "JACK_NO_START_SERVER": "1"}
+    command = ["jackd", "-r", "-n", env["JACK_DEFAULT_SERVER"], "-d", "dummy", "-r", "48000", "-p", "1024"]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    ready = subprocess.run(["jack_wait", "-s", env["JACK_DEFAULT_SERVER"], "-w", "-t", "10"], capture_output=True)
+    assert ready.returncode == 0, "jackd did not start"
+    yield env | {"MIDO_BACKEND": "mido.backends.rtmidi/UNIX_JACK", "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+    server.terminate()
+    server.wait(10)
+
+
+@pytest.fixture
+def play(jack, tmp_path):
+    """The show, its log and the port of its OSC; ended before the MIDI server."""
+    command = [sys.executable, "-m", "ltx_live", "play", "--model", "testcard", "--size", "288x160", "--headless"]
+    command += ["--osc", "127.0.0.1:0", "--home", str(tmp_path)]
+    process = subprocess.Popen(command, env=os.environ | jack, stderr=subprocess.PIPE, text=True)
+    lines = []
+    for line in process.stderr:
+        lines.append(line)
+        if "engine: test card" in line:
+            break
+    threading.Thread(target=lambda: lines.extend(process.stderr), daemon=True).start()
+    yield lines, re.search(r"OSC: listening on 127.0.0.1:(\d+)", "".join(lines))[1]
+    process.terminate()
+    assert process.wait(20) == 128 + 15
+    assert "Traceback" not in "".join(lines)
+
+
+def test_a_controller_on_a_real_transport(jack, play, tmp_path):
+    lines, port = play
+    command = [sys.executable, "-c", CONTROLLER, port]
+    ran = subprocess.run(command, env=os.environ | jack, capture_output=True, text=True, timeout=110, cwd=ROOT)
+    log = "".join(lines)
+    assert ran.returncode == 0, ran.stdout + ran.stderr[-2000:] + log
+    assert len(ran.stdout.splitlines()) == 11
+    assert len(re.findall("MIDI: listening to MIDI Mix:keys", log)) == 2 and "MIDI: MIDI Mix:keys is gone" in log
+    text = (tmp_path / "mappings" / "midimix.toml").read_text()
+    assert 'control = "pitchbend:4"\nto = "out/hue"' in text and text.startswith("# Akai MIDImix")
