@@ -8,19 +8,20 @@ from typing import Any
 
 from ltx_live import params
 from ltx_live.control.binding import ACTIONS, CURVES, TAKEOVERS, Binding, Control, smallest_step
+from ltx_live.control.mapping_tables import NUMBER
 from ltx_live.control.registry import full_range
-from ltx_live.control.toml_file import NUMBER, Grammar, TomlFile
+from ltx_live.control.toml_source import Keys, Source
 from ltx_live.errors import ConfigError, ParameterError
 from ltx_live.params import NUM_PAGES, Parameter
 
 GRIDS = tuple(grid for grid in params.LANDINGS if grid != "chunk")
 _SCALAR = (str, int, float, bool)
-BIND = Grammar(
+BIND = Keys(
     {"control": (str,), "to": (str,), "action": (str,), "range": (list,), "unit": (str,), "curve": (str, list),
      "invert": (bool,), "takeover": (str,), "step": NUMBER, "steps": (int,), "accel": NUMBER, "deadzone": NUMBER,
      "smooth_ms": NUMBER, "quantise": (str,), "page": (int, list), "shift": (str,), "when": (dict,), "also": (bool,),
      "long_ms": NUMBER, "velocity": (bool,), "value": _SCALAR, "values": (dict,)},
-    {"action": ACTIONS, "unit": ("real", "norm"), "curve": tuple(CURVES), "takeover": TAKEOVERS, "quantise": GRIDS},
+    {"action": ACTIONS, "unit": ("real", "norm"), "takeover": TAKEOVERS, "quantise": GRIDS},
     ("control",),
 )  # fmt: skip
 _BOUNDS = {
@@ -33,7 +34,7 @@ _NUM_PROGRAMS = 128
 class Place:
     """A table of a mapping file, and where in it."""
 
-    source: TomlFile
+    source: Source
     index: int
     bind: dict[str, Any]
     table: str = "bind"
@@ -148,6 +149,8 @@ def _range(place: Place, control: Control, row: Parameter) -> tuple[float, float
 def _curve(place: Place) -> dict[str, Any]:
     curve = place.bind.get("curve", "lin")
     if isinstance(curve, str):
+        if curve not in CURVES:
+            raise place.error(f"curve = {curve!r} is not one of {', '.join(CURVES)}", "curve")
         return {"curve": curve}
     is_points = all(isinstance(y, NUMBER) and not isinstance(y, bool) and 0 <= y <= 1 for y in curve)
     if not 2 <= len(curve) <= 128 or not is_points:

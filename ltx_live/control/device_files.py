@@ -9,24 +9,25 @@ from typing import Any
 
 from ltx_live.control.binding import BUTTONS, KINDS, MOTIONS, NUMBERED, Control
 from ltx_live.control.device import SENDS, STATES, Device, Led
-from ltx_live.control.toml_file import Grammar, TomlFile
+from ltx_live.control.mapping_tables import read_file, spans, table, tables, texts
+from ltx_live.control.toml_source import Keys, Source
 
 _NUMBER_OR_NAME = (int, str)
-MATCH = Grammar({"input": (list,), "output": (list,)}, {})
-CONTROL = Grammar(
+MATCH = Keys({"input": (list,), "output": (list,)}, {})
+CONTROL = Keys(
     {"id": (str,), "kind": (str,), "channel": _NUMBER_OR_NAME, "number": _NUMBER_OR_NAME, "bits": (int,), "lsb": (int,),
      "motion": (str,), "button": (str,), "detent": (bool,), "motor": (bool,)},
     {"kind": KINDS, "motion": MOTIONS, "button": BUTTONS},
     ("id", "kind"),
 )  # fmt: skip
-LED = Grammar(
+LED = Keys(
     {"control": (str,), "send": (str,), "channel": (int,), "number": _NUMBER_OR_NAME, "message": (str,),
      "level": (list,), "colours": (dict,), "channels": (dict,), **dict.fromkeys(STATES, _NUMBER_OR_NAME)},
     {"send": SENDS},
     ("control", "send"),
 )  # fmt: skip
-MESSAGES = Grammar({"messages": (list,), "delay_ms": (int, float)}, {})
-DEVICE = Grammar(
+MESSAGES = Keys({"messages": (list,), "delay_ms": (int, float)}, {})
+DEVICE = Keys(
     {"schema": (int,), "name": (str,), "match": (dict,), "init": (dict,), "exit": (dict,), "control": (list,),
      "led": (list,)},
     {},
@@ -36,23 +37,23 @@ _MAX_NUMBER = {"nrpn": 16383}
 
 def load_device(path: Path) -> Device:
     """One device file; raises ConfigError."""
-    source = TomlFile.read(path)
-    source.check(DEVICE, source.table)
+    source = read_file(path)
+    source.check(DEVICE, source.table, "device", where="")
     return read_device(source)
 
 
-def read_device(source: TomlFile, known: Device | None = None) -> Device:
+def read_device(source: Source, known: Device | None = None) -> Device:
     """The device tables of a file, in addition to what is known; own ports come in place of those known."""
     name = source.table.get("name", source.path.stem) if known is None else known.name
     known = known or Device(name)
-    for table, grammar in (("match", MATCH), ("init", MESSAGES), ("exit", MESSAGES)):
-        source.check(grammar, source.table.get(table, {}), table)
+    for kind, keys in (("match", MATCH), ("init", MESSAGES), ("exit", MESSAGES)):
+        table(source, kind, keys)
     controls = _controls(source, known.controls)
-    inputs = source.texts("match", "input") or known.inputs
+    inputs = texts(source, "match", "input") or known.inputs
     return Device(
         name=name,
         inputs=inputs,
-        outputs=source.texts("match", "output") or known.outputs or inputs,
+        outputs=texts(source, "match", "output") or known.outputs or inputs,
         controls=controls,
         leds=(*_leds(source, {control.id: control for control in controls}), *known.leds),
         init=_messages(source, "init") or known.init,
@@ -86,22 +87,22 @@ def _nature(kind: str, number: int | None, word: str) -> dict[str, Any] | None:
     return None
 
 
-def _controls(source: TomlFile, known: tuple[Control, ...]) -> tuple[Control, ...]:
+def _controls(source: Source, known: tuple[Control, ...]) -> tuple[Control, ...]:
     """The named controls, no two with the same place; of a 14-bit one the lower half is a place, too."""
     controls = {control.id: control for control in known}
     places = {place: control.id for control in known for place in _places(control)}
-    for index, table in enumerate(source.tables("control", CONTROL)):
-        ids = source.spans(table["id"], "control", index, "id")
-        kind, channel = table["kind"], table.get("channel", 1)
-        numbers = _numbers(table.get("number"), len(ids), _MAX_NUMBER.get(kind, 127))
+    for index, entry in enumerate(tables(source, "control", CONTROL)):
+        ids = spans(source, entry["id"], "control", index, "id")
+        kind, channel = entry["kind"], entry.get("channel", 1)
+        numbers = _numbers(entry.get("number"), len(ids), _MAX_NUMBER.get(kind, 127))
         if numbers is None or (kind in NUMBERED) != (numbers[0] is not None):
             wants = f"{len(ids)} numbers 0..{_MAX_NUMBER.get(kind, 127)}" if kind in NUMBERED else "no number"
-            raise source.error(f"{table['id']}: a {kind} wants {wants}", "control", index, "number")
+            raise source.error(f"{entry['id']}: a {kind} wants {wants}", "control", index, "number")
         if channel != "any" and channel not in range(1, 17):
-            problem = f'{table["id"]}: channel = {channel!r} must be 1..16 or "any"'
+            problem = f'{entry["id"]}: channel = {channel!r} must be 1..16 or "any"'
             raise source.error(problem, "control", index, "channel")
         for control_id, number in zip(ids, numbers, strict=True):
-            control = _control(source, index, table, (control_id, None if channel == "any" else channel, number))
+            control = _control(source, index, entry, (control_id, None if channel == "any" else channel, number))
             for place in _places(control):
                 if control_id in controls or place in places:
                     other = places.get(place, control_id)
@@ -111,21 +112,21 @@ def _controls(source: TomlFile, known: tuple[Control, ...]) -> tuple[Control, ..
     return tuple(controls.values())
 
 
-def _control(source: TomlFile, index: int, table: dict[str, Any], place: tuple[str, int | None, int | None]) -> Control:
+def _control(source: Source, index: int, entry: dict[str, Any], place: tuple[str, int | None, int | None]) -> Control:
     control_id, channel, number = place
-    bits, lsb, motion = table.get("bits", 7), table.get("lsb"), table.get("motion", "abs")
+    bits, lsb, motion = entry.get("bits", 7), entry.get("lsb"), entry.get("motion", "abs")
     if bits not in (7, 14):
         raise source.error(f"bits = {bits} must be 7 or 14", "control", index, "bits")
-    if bits == 14 and table["kind"] == "cc":
+    if bits == 14 and entry["kind"] == "cc":
         lsb = number + 32 if lsb is None else lsb
         if not 0 <= lsb <= 127 or lsb == number:
             raise source.error(f"lsb = {lsb} must be another CC, 0..127", "control", index, "lsb")
     elif lsb is not None:
         raise source.error("lsb is for a cc with bits = 14", "control", index, "lsb")
-    if table["kind"] != "cc" and (motion != "abs" or table.get("button", "none") != "none"):
-        raise source.error(f"motion and button are for a cc, not a {table['kind']}", "control", index, "kind")
-    more = {key: table[key] for key in ("button", "detent", "motor") if key in table}
-    return Control(control_id, table["kind"], channel, number, bits, lsb, motion, **more)
+    if entry["kind"] != "cc" and (motion != "abs" or entry.get("button", "none") != "none"):
+        raise source.error(f"motion and button are for a cc, not a {entry['kind']}", "control", index, "kind")
+    more = {key: entry[key] for key in ("button", "detent", "motor") if key in entry}
+    return Control(control_id, entry["kind"], channel, number, bits, lsb, motion, **more)
 
 
 def _places(control: Control) -> list[tuple]:
@@ -142,11 +143,11 @@ def _numbers(value: int | str | None, count: int, top: int) -> list[int | None] 
     return numbers if len(numbers) == count and numbers[-1] <= top else None
 
 
-def _leds(source: TomlFile, controls: dict[str, Control]) -> list[Led]:
+def _leds(source: Source, controls: dict[str, Control]) -> list[Led]:
     leds: list[Led] = []
-    for index, table in enumerate(source.tables("led", LED)):
-        ids = source.spans(table["control"], "led", index, "control")
-        numbers = _numbers(table.get("number"), len(ids), 127)
+    for index, entry in enumerate(tables(source, "led", LED)):
+        ids = spans(source, entry["control"], "led", index, "control")
+        numbers = _numbers(entry.get("number"), len(ids), 127)
         if numbers is None:
             raise source.error(f"number must be {len(ids)} numbers 0..127", "led", index, "number")
         for control_id, number in zip(ids, numbers, strict=True):
@@ -154,50 +155,50 @@ def _leds(source: TomlFile, controls: dict[str, Control]) -> list[Led]:
                 near = difflib.get_close_matches(control_id, controls, n=1)
                 hint = f"did you mean {near[0]}?" if near else "write the id of a [[control]]"
                 raise source.error(f"unknown control {control_id}; {hint}", "led", index, "control")
-            leds.append(_led(source, index, table, (controls[control_id], number)))
+            leds.append(_led(source, index, entry, (controls[control_id], number)))
     return leds
 
 
-def _led(source: TomlFile, index: int, table: dict[str, Any], place: tuple[Control, int | None]) -> Led:
+def _led(source: Source, index: int, entry: dict[str, Any], place: tuple[Control, int | None]) -> Led:
     control, number = place
-    colours = table.get("colours", {})
+    colours = entry.get("colours", {})
     values = {}
-    for name, value in {**colours, **{state: table[state] for state in STATES if state in table}}.items():
+    for name, value in {**colours, **{state: entry[state] for state in STATES if state in entry}}.items():
         number_of = colours.get(value, value) if isinstance(value, str) else value
         if not isinstance(number_of, int) or not 0 <= number_of <= 127:
             raise source.error(f"{name} = {value!r} must be 0..127 or one of the colours", "led", index, name)
         values[name] = number_of
-    channels, channel = table.get("channels", {}), table.get("channel", control.channel or 1)
+    channels, channel = entry.get("channels", {}), entry.get("channel", control.channel or 1)
     if not all(isinstance(each, int) and 1 <= each <= 16 for each in (channel, *channels.values())):
         raise source.error("channels must be 1..16", "led", index, "channels" if channels else "channel")
-    level = table.get("level")
-    top = 16383 if table["send"] == "pitchbend" else 127
+    level = entry.get("level")
+    top = 16383 if entry["send"] == "pitchbend" else 127
     if level is not None and not (len(level) == 2 and all(isinstance(n, int) and 0 <= n <= top for n in level)):
         raise source.error(f"level = {level} must be two whole numbers 0..{top}", "led", index, "level")
     if level is None and not {"off", "on"} <= values.keys():
         raise source.error("off and on are missing", "led", index)
     number = control.number if number is None else number
-    template = _template(source, index, table)
-    if number is None and table["send"] != "pitchbend":
+    template = _template(source, index, entry)
+    if number is None and entry["send"] != "pitchbend":
         raise source.error("number is missing", "led", index)
-    return Led(control, table["send"], channel, number or 0, values, channels, template, level and tuple(level))
+    return Led(control, entry["send"], channel, number or 0, values, channels, template, level and tuple(level))
 
 
-def _template(source: TomlFile, index: int, table: dict[str, Any]) -> tuple[int | str, ...]:
+def _template(source: Source, index: int, entry: dict[str, Any]) -> tuple[int | str, ...]:
     """The bytes of a SysEx with the words index and value in it; other lights have none."""
-    if (table["send"] == "sysex") != ("message" in table):
+    if (entry["send"] == "sysex") != ("message" in entry):
         raise source.error('message is for send = "sysex", which needs one', "led", index, "message")
-    parts = [part.strip("{}") for part in table.get("message", "").split()]
+    parts = [part.strip("{}") for part in entry.get("message", "").split()]
     places = {"index": "0", "value": "0"}
     _sysex(source, " ".join(places.get(part, part) for part in parts), ("led", index, "message"))
     return tuple(part if part in places else int(part, 16) for part in parts)
 
 
-def _messages(source: TomlFile, table: str) -> tuple[bytes, ...]:
-    return tuple(_sysex(source, text, (table, 0, "messages")) for text in source.texts(table, "messages"))
+def _messages(source: Source, kind: str) -> tuple[bytes, ...]:
+    return tuple(_sysex(source, text, (kind, 0, "messages")) for text in texts(source, kind, "messages"))
 
 
-def _sysex(source: TomlFile, text: str, place: tuple[str, int, str]) -> bytes:
+def _sysex(source: Source, text: str, place: tuple[str, int, str]) -> bytes:
     """A complete MIDI message in hexadecimal."""
     try:
         data = bytes(int(part, 16) for part in text.split())

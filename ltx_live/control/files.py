@@ -15,28 +15,29 @@ from ltx_live.control.binding import Binding, Control
 from ltx_live.control.device import Device, Feedback
 from ltx_live.control.device_files import CONTROL, LED, MATCH, MESSAGES, generic_control, load_device, read_device
 from ltx_live.control.mapping import Mapping
-from ltx_live.control.toml_file import NUMBER, Grammar, TomlFile, find_file
+from ltx_live.control.mapping_tables import NUMBER, find_file, read_file, spans, table, tables
+from ltx_live.control.toml_source import Keys, Source
 from ltx_live.errors import ConfigError
 
 DEFAULT = "default"
 SAVED = "saved"
 """The folder in `home/mappings` of those saved under a name of the performer's: played only when they are chosen."""
 
-MAPPING = Grammar(
+MAPPING = Keys(
     {"schema": (int,), "name": (str,), "device": (str,), "extends": (str,), "requires": (str,), "match": (dict,),
      "init": (dict,), "exit": (dict,), "control": (list,), "led": (list,), "bind": (list,), "feedback": (list,),
      "clock": (dict,), "options": (dict,)},
     {},
 )  # fmt: skip
-FEEDBACK = Grammar({"control": (str,), "from": (str,), "map": (dict,)}, {}, ("control",))
-CLOCK = Grammar({"use": (bool,)}, {})
-OPTIONS = Grammar({"pickup_threshold": NUMBER}, {})
+FEEDBACK = Keys({"control": (str,), "from": (str,), "map": (dict,)}, {}, ("control",))
+CLOCK = Keys({"use": (bool,)}, {})
+OPTIONS = Keys({"pickup_threshold": NUMBER}, {})
 
-GRAMMARS = {
+TABLES = {
     "": MAPPING, "match": MATCH, "init": MESSAGES, "exit": MESSAGES, "control": CONTROL, "led": LED, "bind": BIND,
     "feedback": FEEDBACK, "clock": CLOCK, "options": OPTIONS,
 }  # fmt: skip
-"""The whole grammar of mapping files: the keys of every table."""
+"""The whole grammar of mapping files: what every table may hold."""
 
 
 def load_mappings(chosen: str, home: Path) -> tuple[Mapping, ...]:
@@ -71,11 +72,18 @@ def mapping_folders(home: Path) -> list[Path]:
 
 
 def load_mapping(path: Path, folders: list[Path], extending: tuple[Path, ...] = ()) -> Mapping:
-    """One mapping file with the device it names and the mapping it extends; raises ConfigError."""
-    source = TomlFile.read(path)
-    table = source.check(MAPPING, source.table)
+    """One mapping file with the device it names and the mapping it extends; raises ConfigError, of one line."""
+    try:
+        return _load(path, folders, extending)
+    except ConfigError as error:
+        raise ConfigError(" ".join(str(error).split())) from None
+
+
+def _load(path: Path, folders: list[Path], extending: tuple[Path, ...]) -> Mapping:
+    source = read_file(path)
+    source.check(MAPPING, source.table, "mapping", where="")
     _check_version(source)
-    base = _extended(source, folders, (*extending, path)) if "extends" in table else None
+    base = _extended(source, folders, (*extending, path)) if "extends" in source.table else None
     device = _device(source, folders, base)
     controls = {control.id: control for control in device.controls}
     bindings = _bindings(source, controls)
@@ -84,18 +92,18 @@ def load_mapping(path: Path, folders: list[Path], extending: tuple[Path, ...] = 
         bindings = (*bindings, *(binding for binding in base.bindings if binding.control.key not in own))
     feedback = _feedback(source, controls, device)
     return Mapping(
-        name=table.get("name", path.stem),
+        name=source.table.get("name", path.stem),
         inputs=device.inputs,
         bindings=bindings,
         path=path,
         device=device,
         controls=device.controls,
         feedback=(*feedback, *(base.feedback if base else ())),
-        follows_clock=source.check(CLOCK, table.get("clock", {}), "clock").get("use", True),
+        follows_clock=table(source, "clock", CLOCK).get("use", True),
     )
 
 
-def _check_version(source: TomlFile) -> None:
+def _check_version(source: Source) -> None:
     wanted = source.table.get("requires")
     if wanted is None:
         return
@@ -105,7 +113,7 @@ def _check_version(source: TomlFile) -> None:
         raise source.error(f"needs ltx-live {wanted}, this is {__version__}; update it", key="requires")
 
 
-def _extended(source: TomlFile, folders: list[Path], extending: tuple[Path, ...]) -> Mapping:
+def _extended(source: Source, folders: list[Path], extending: tuple[Path, ...]) -> Mapping:
     try:
         path = find_file(source.table["extends"], folders, "mapping")
     except ConfigError as error:
@@ -115,7 +123,7 @@ def _extended(source: TomlFile, folders: list[Path], extending: tuple[Path, ...]
     return load_mapping(path, folders, extending)
 
 
-def _device(source: TomlFile, folders: list[Path], base: Mapping | None) -> Device:
+def _device(source: Source, folders: list[Path], base: Mapping | None) -> Device:
     """The device that a mapping names or inherits, with what the mapping adds to it."""
     known = base.device if base is not None else None
     if "device" in source.table:
@@ -127,12 +135,12 @@ def _device(source: TomlFile, folders: list[Path], base: Mapping | None) -> Devi
     return read_device(source, known)
 
 
-def _bindings(source: TomlFile, controls: dict[str, Control]) -> tuple[Binding, ...]:
+def _bindings(source: Source, controls: dict[str, Control]) -> tuple[Binding, ...]:
     """The bindings of a file, written out; none does the same control under the same condition as another."""
     threshold = _threshold(source)
     bindings: list[Binding] = []
     seen: dict[tuple, str] = {}
-    for index, bind in enumerate(source.tables("bind", BIND)):
+    for index, bind in enumerate(tables(source, "bind", BIND)):
         place = Place(source, index, bind)
         for binding in _written_out(place, controls):
             condition = (binding.control.key, binding.condition)
@@ -145,8 +153,8 @@ def _bindings(source: TomlFile, controls: dict[str, Control]) -> tuple[Binding, 
     return tuple(bindings)
 
 
-def _threshold(source: TomlFile) -> float:
-    options = source.check(OPTIONS, source.table.get("options", {}), "options")
+def _threshold(source: Source) -> float:
+    options = table(source, "options", OPTIONS)
     threshold = options.get("pickup_threshold", Binding.__dataclass_fields__["threshold"].default)
     if not 0 <= threshold <= 1:
         raise source.error(f"pickup_threshold = {threshold} must be 0 to 1", "options", 0, "pickup_threshold")
@@ -156,8 +164,8 @@ def _threshold(source: TomlFile) -> float:
 def _written_out(place: Place, controls: dict[str, Control]) -> list[Binding]:
     """The bindings of one [[bind]]: one for each control of its span, and for each page."""
     source, index, bind = place.source, place.index, place.bind
-    froms = source.spans(bind["control"], "bind", index, "control")
-    tos = source.spans(bind.get("to", "").removeprefix("/ltx/"), "bind", index, "to")
+    froms = spans(source, bind["control"], "bind", index, "control")
+    tos = spans(source, bind.get("to", "").removeprefix("/ltx/"), "bind", index, "to")
     tos = tos * len(froms) if len(tos) == 1 else tos
     if len(froms) != len(tos):
         raise place.error(
@@ -182,12 +190,12 @@ def _control(place: Place, name: str, controls: dict[str, Control], key: str) ->
     return control
 
 
-def _feedback(source: TomlFile, controls: dict[str, Control], device: Device) -> tuple[Feedback, ...]:
+def _feedback(source: Source, controls: dict[str, Control], device: Device) -> tuple[Feedback, ...]:
     found: list[Feedback] = []
-    for index, table in enumerate(source.tables("feedback", FEEDBACK)):
-        place = Place(source, index, table, "feedback")
-        froms = source.spans(table["control"], "feedback", index, "control")
-        names = source.spans(table.get("from", "").removeprefix("/ltx/"), "feedback", index, "from")
+    for index, entry in enumerate(tables(source, "feedback", FEEDBACK)):
+        place = Place(source, index, entry, "feedback")
+        froms = spans(source, entry["control"], "feedback", index, "control")
+        names = spans(source, entry.get("from", "").removeprefix("/ltx/"), "feedback", index, "from")
         names = names * len(froms) if len(names) == 1 else names
         if len(names) != len(froms):
             raise place.error(f"{len(froms)} lights cannot show {len(names)} parameters", "from")
@@ -198,7 +206,7 @@ def _feedback(source: TomlFile, controls: dict[str, Control], device: Device) ->
                 raise place.error(f"{control_id} has no light; write a [[led]] for it", "control")
             if name:
                 bind_table.find_row(place, name, "from")
-            looks = table.get("map", {})
+            looks = entry.get("map", {})
             for word, look in looks.items():
                 if look not in led.values:
                     raise place.error(f"{word} = {look!r} is no look of {control_id}: {', '.join(led.values)}", "map")

@@ -95,6 +95,8 @@ def message(key: Key, value_of: Callable[[str], Any]) -> Message:
     address = f"/ltx/{key.name}"
     if key.action == "trigger":
         return address, ()
+    if key.action == "toggle" and row.kind == "str":
+        return address, ("" if value_of(key.name) else "1",)
     if key.action == "toggle":
         return address, (0 if value_of(key.name) else 1,)
     if key.action == "cycle":

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ltx_live import params
 from ltx_live.control.event import Event, Origin
-from ltx_live.control.files import GRAMMARS, load_mapping, load_mappings, mapping_folders
+from ltx_live.control.files import TABLES, load_mapping, load_mappings, mapping_folders
 from ltx_live.control.learn import Learn
 from ltx_live.control.leds import Leds, Seen
 from ltx_live.control.mapping import Mapper
@@ -122,9 +122,9 @@ values = st.one_of(
 
 def tables_of(name):
     """Tables with keys of the grammar, and now and then another."""
-    keys = st.sampled_from((*GRAMMARS[name].keys, "sp am"))
+    keys = st.sampled_from((*TABLES[name].types, "sp am"))
     likely = {"control": controls, "to": names, "from": names, "kind": st.sampled_from(("cc", "note", "nrpn", "x"))}
-    fixed = {key: likely[key] for key in likely if key in GRAMMARS[name].keys}
+    fixed = {key: likely[key] for key in likely if key in TABLES[name].types}
     return st.builds(lambda a, b: a | b, st.fixed_dictionaries(fixed), st.dictionaries(keys, values, max_size=4))
 
 
@@ -145,14 +145,14 @@ def files(draw):
     lines = ["schema = 1"]
     lines += draw(st.sampled_from(([], ['device = "nanokontrol2"'], ['extends = "default"'], ['extends = "midimix"'])))
     for _ in range(draw(st.integers(0, 4))):
-        name = draw(st.sampled_from([name for name in GRAMMARS if name]))
+        name = draw(st.sampled_from([name for name in TABLES if name]))
         lines.append(f"[[{name}]]" if isinstance_list(name) else f"[{name}]")
         lines += [f"{json.dumps(key)} = {toml(value)}" for key, value in draw(tables_of(name)).items()]
     return "\n".join(lines)
 
 
 def isinstance_list(name):
-    return GRAMMARS[""].keys[name] == (list,)
+    return TABLES[""].types[name] == (list,)
 
 
 def understood(text, tmp_path):
