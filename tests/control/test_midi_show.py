@@ -85,6 +85,51 @@ def jack():
     server.wait(10)
 
 
+PUPIL = """
+import os, subprocess, sys, threading, time
+import mido
+
+out = mido.open_output("keys", virtual=True, client_name="Pad")
+command = [sys.executable, "-m", "ltx_live", "learn", *sys.argv[2:], "--home", sys.argv[1]]
+learn = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+learn.stdin.write("y\\n")
+learn.stdin.flush()
+number = 0
+for line in learn.stdout:
+    print(line, end="", flush=True)
+    if "encoder" in line or not line.startswith("learn: move"):
+        continue
+    number += 1
+    for _ in range(8 if "hue" in line else 3):  # a loaded machine makes JACK drop some
+        time.sleep(0.1)
+        if "hue" in line:
+            out.send(mido.Message("control_change", control=16, value=1))
+        else:
+            out.send(mido.Message("note_on", note=40 + number, velocity=90))
+print(learn.wait(), flush=True)
+os._exit(0)
+"""
+
+
+def learned_in_terminal(jack, home, *arguments):
+    command = [sys.executable, "-c", PUPIL, str(home), *arguments]
+    ran = subprocess.run(command, env=os.environ | jack, capture_output=True, text=True, timeout=60, cwd=ROOT)
+    return ran.stdout + ran.stderr[-2000:]
+
+
+def test_learning_in_the_terminal(jack, tmp_path):
+    """An encoder is asked about; eight pads are learned with eight touches; a wrong name is one line."""
+    said = learned_in_terminal(jack, tmp_path, "out/hue")
+    assert "looks like an encoder without ends" in said and said.endswith("learned-pad_keys.toml\n0\n"), said
+    said = learned_in_terminal(jack, tmp_path, "--row", "bank")
+    assert said.count("-> bank/") == 8 and said.endswith("\n0\n"), said
+    text = (tmp_path / "mappings" / "learned-pad_keys.toml").read_text()
+    assert 'control = "cc:1:16:rel_2c"\nto = "out/hue"' in text
+    assert 'control = "note:1:48"\nto = "bank/8/connect"' in text
+    said = learned_in_terminal(jack, tmp_path, "out/hu")
+    assert "ltx-live: /ltx/out/hu: no such parameter; did you mean /ltx/out/hue?\n2\n" in said
+
+
 @pytest.fixture
 def play(jack, tmp_path):
     """The show, its log and the port of its OSC; ended before the MIDI server."""
