@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from ltx_live import pocket
 from ltx_live.config import EMBEDDED, Config
 from ltx_live.control import bank
 from ltx_live.control.controllers import Controllers
@@ -24,9 +25,12 @@ from ltx_live.engine.process import Died, EngineProcess, Failed
 from ltx_live.engine.slots import Slots, num_slots
 from ltx_live.engines import engine_spec
 from ltx_live.errors import DeviceError, EngineError
+from ltx_live.lora_files import Shelf, folders
+from ltx_live.loras import Rack
+from ltx_live.parts import Parts
 from ltx_live.pocket.reading import BANK
 from ltx_live.session import Session
-from ltx_live.show import Parts, Show
+from ltx_live.show import Show
 from ltx_live.stage.audio import NO_DEVICE, AudioOutput
 from ltx_live.stage.clock import FramePacer
 from ltx_live.stage.look import NumpyCompositor
@@ -64,7 +68,8 @@ def assemble(config: Config, closing: contextlib.ExitStack, received: Sequence[i
 
     None where a signal was `received` while the engine looked for its model.
     """
-    registry = Registry(initial_values(config.values), fixed=config.fixed())
+    names = {f"lora/{number}/name": path.stem for number, (path, _) in enumerate(config.loras, 1)}
+    registry = Registry(initial_values({**config.values, **names}))
     events: queue.SimpleQueue[Transaction] = queue.SimpleQueue()
     controllers = Controllers(events, config.mapping, config.home, config.midi)
     osc = OscReceiver(events, *config.osc)
@@ -93,9 +98,9 @@ def assemble(config: Config, closing: contextlib.ExitStack, received: Sequence[i
             show_log.write(line + "\n")
 
     session = Session(slots.layout.longest, write_log)
-    show = Show(
-        config, Parts(registry, controllers, events, osc, engine, slots, session, audio, window, composer, midi)
-    )
+    rack = _rack(config, engine, closing)
+    parts = Parts(registry, controllers, events, osc, engine, slots, session, rack, audio, window, composer, midi)
+    show = Show(config, parts)
     closing.callback(show.close)
     show.draw()  # the title card; the first drawing takes a while
     osc.start()
@@ -103,6 +108,17 @@ def assemble(config: Config, closing: contextlib.ExitStack, received: Sequence[i
     midi.start()
     log.info("OSC: listening on %s:%d", osc.host, osc.port)
     return show
+
+
+def _rack(config: Config, engine: EngineProcess, closing: contextlib.ExitStack) -> Rack:
+    """The LoRA slots, and the folders that they are filled from, watched."""
+    own = [pocket.lora_folder()] if config.model == "pocket" else []
+    shelf = Shelf([*folders(config.home), *own], config.lora_unmatched)
+    is_merged = config.values["lora_merge_strategy"] == "permanent_merge"
+    rack = Rack(shelf, engine.load_lora, [path for path, _ in config.loras], is_merged)
+    shelf.watch()
+    closing.callback(shelf.close)
+    return rack
 
 
 def _wait_for_plan(engine: EngineProcess, received: Sequence[int]) -> None:

@@ -52,16 +52,6 @@ class Config:
     record: Path | None = None
     duration_s: float | None = None
 
-    def fixed(self) -> dict[str, str]:
-        """Live values that change nothing in this show, by name, and why: strengths of LoRAs merged or not there."""
-        is_merged = self.values["lora_merge_strategy"] == "permanent_merge"
-        merged = "merged at load; play with --set lora_merge_strategy=runtime"
-        return {
-            f"lora/{n}/strength": merged if n <= len(self.loras) else "no LoRA here; start with --lora FILE"
-            for n in range(1, params.NUM_LORAS + 1)
-            if is_merged or n > len(self.loras)
-        }
-
     def folder(self, name: str) -> Path:
         """A folder of the home (`models`, `loras`, `media`, `recordings`, `shows`), made at first need."""
         path = self.home / name

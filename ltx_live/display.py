@@ -20,7 +20,10 @@ GRIDS = ("beat", "bar", "2 bars", "4 bars")
 
 @dataclass(frozen=True, slots=True)
 class Playing:
-    """What only the show knows at a tick: `state` in the words of HudState, `position` and `end` in media samples."""
+    """What only the show knows at a tick: `state` in the words of HudState, `position` and `end` in media samples.
+
+    `mode` and `delay_s` are those of Modes.
+    """
 
     state: str
     detail: str
@@ -29,6 +32,8 @@ class Playing:
     picture: Picture | None
     output_latency_s: float
     now_s: float
+    mode: str = ""
+    delay_s: float = 0.0
 
 
 class Display:
@@ -75,6 +80,8 @@ class Display:
             dropped_s=statistics.dropped_s,
             num_underruns=statistics.num_underruns,
             clock_s=playing.position / SAMPLE_RATE_HZ,
+            mode=playing.mode,
+            delay_s=playing.delay_s,
             bpm=self._tempo.bpm,
             **beat_in_bar(self._tempo.beat_at(playing.now_s), self._tempo.beats_per_bar),
         )
@@ -100,6 +107,7 @@ class Display:
             bar=status.bar,
             beats_per_bar=self._tempo.beats_per_bar,
             grid=grid,
+            mode=status.mode,
             recording=recording,
             control=control,
             messages=messages,

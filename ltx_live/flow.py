@@ -1,15 +1,21 @@
-"""What the engine is asked for: the session's decisions, the beat that gestures keep, the prompts of the chunks."""
+"""What the engine is asked for: the session's decisions, the beat gestures keep, prompts and inputs of the chunks."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from ltx_live.chunk import Chunk, ChunkRequest
+from ltx_live.chunk import Chunk, ChunkRequest, num_steps
 from ltx_live.control.event import Event, Origin
 from ltx_live.control.midi import CLOCK
-from ltx_live.engine.process import EngineProcess, Message
+from ltx_live.engine.process import Cancelled, Died, EngineProcess, Message
+from ltx_live.loras import Rack
+from ltx_live.modes.running import Modes
+from ltx_live.modes.use import Told
 from ltx_live.moment import Moment
 from ltx_live.session import CancelRequest, Session
 from ltx_live.tempo import MediaBeats, Tempo
@@ -18,25 +24,51 @@ from ltx_live.travel import Texts, Travel, target
 BPM = "/ltx/tempo/bpm"
 
 
-class Flow:
-    """Joins session, tempo and travel to the engine. `release` gives slots back, `ask` belongs into every tick."""
+@dataclass(slots=True)
+class _Asked:
+    """The request under way: as the session decided it, `filled` with its inputs once they are there and it is sent."""
 
-    def __init__(self, engine: EngineProcess, session: Session, values: Mapping[str, Any], now_s: float):
+    request: ChunkRequest
+    wanted_steps: int
+    asked_s: float
+    filled: ChunkRequest | None = None
+
+
+class Flow:
+    """Joins session, tempo, travel and modes to the engine. `release` gives slots back; `tick`, then `ask`, belong into
+    every tick of the show. `folder` is the home's media folder, `size` the chunk's (width, height).
+    """
+
+    def __init__(self, engine: EngineProcess, session: Session, rack: Rack, values: Mapping[str, Any], folder: Path):
+        now_s = time.perf_counter()
         self.tempo = Tempo(values["tempo/bpm"], values["tempo/beats_per_bar"], now_s)
         self.tempo.take(values, now_s)
+        self.modes = Modes((values["width"], values["height"]), folder, self.tempo, rack)
+        self.modes.take(values)
         self._engine = engine
         self._session = session
         self._travel = Travel()
         self._texts = Texts()
         self._leaving: list[Chunk] = []
+        self._asked: _Asked | None = None
 
     def hear(self, message: Message, now_s: float) -> None:
         """Take note of what the engine says. A Chunk given here is one that the timeline appends."""
-        if isinstance(message, Chunk) and message.latched:
-            _, values = message.latched[-1]
-            self._travel.latched(message.index, values["prompts"])
+        if isinstance(message, Chunk):
+            if message.latched:
+                _, values = message.latched[-1]
+                self._travel.latched(message.index, values["prompts"])
+            asked = self._asked
+            self.modes.made(asked.filled, message, asked.wanted_steps, now_s - asked.asked_s)
+        elif isinstance(message, Died):
+            self._asked = None
+        self.modes.hear(message)
         self._texts.handle(message)
         self._session.handle(message, now_s)
+
+    def tick(self, now_s: float, position: float, may_open: bool) -> Iterator[Told]:
+        """What the modes have to tell; see `Modes.tick`."""
+        return self.modes.tick(now_s, position, may_open)
 
     def encode(self, texts: Iterable[str]) -> None:
         """Have texts encoded ahead of use that this engine process was not asked for lately."""
@@ -64,9 +96,11 @@ class Flow:
 
     def ask(self, moment: Moment) -> ChunkRequest | None:
         """Ask the engine for what comes next, if it is time."""
+        wanted = moment.params
         beats = MediaBeats(self.tempo, moment.now_s, moment.position)
         moment = dataclasses.replace(
             moment,
+            params=self.modes.applied(wanted),
             land=beats.land,
             prompts=lambda params, start, index: self._travel.prompts(params, start, index, beats.beat_at),
             text_s=lambda params: self._texts.time_s(target(params)),
@@ -77,11 +111,33 @@ class Flow:
             case ChunkRequest():
                 self._travel.asked(action)
                 self._texts.asked(action)
-                self._engine.request(action)
-                return action
+                self._asked = _Asked(action, num_steps(wanted), moment.now_s)
             case CancelRequest():
-                self._engine.cancel()
+                self._cancel(moment.now_s)
+        self._send()
         values = self._session.step_values(moment)
         if values is not None:
             self._engine.send_step_values(values)
-        return None
+        return action if isinstance(action, ChunkRequest) else None
+
+    def close(self) -> None:
+        """Let go of files and devices."""
+        self.modes.close()
+
+    def _send(self) -> None:
+        """Send the request under way once its inputs are there."""
+        asked = self._asked
+        if asked is None or asked.filled is not None or self._session.running is not asked.request:
+            return
+        if self._engine.can_request:  # it may just be dying
+            asked.filled = self.modes.filled(asked.request)
+            if asked.filled is not None:
+                self._engine.request(asked.filled)
+
+    def _cancel(self, now_s: float) -> None:
+        """Cancel the request under way; one whose inputs are still being prepared was never sent."""
+        if self._asked.filled is not None:
+            self._engine.cancel()
+            return
+        self._session.handle(Cancelled(self._asked.request.index), now_s)
+        self._asked = None

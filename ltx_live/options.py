@@ -177,21 +177,22 @@ def generation_config(args: argparse.Namespace, **settings: Any) -> Config:
     if values["lora_merge_strategy"] == "runtime":
         merge = "or merge the LoRA at load with --set lora_merge_strategy=permanent_merge"
         require_live_strengths(args.loras, f"give one of these, {merge}")
-    made = Config(
+    explicit = dict(args.settings)
+    loras = [
+        (path, values[name] if (name := f"lora/{i}/strength") in explicit else strength)
+        for i, (path, strength) in enumerate(find_loras(args), 1)
+    ]
+    return Config(
         model=args.model,
         home=home(args),
         device=args.device,
         text_encoder=args.text_encoder and args.text_encoder.expanduser(),
         memory=args.memory,
         max_vram_gb=args.max_vram_gb,
-        loras=find_loras(args),
+        loras=tuple(loras),
         lora_unmatched=args.lora_unmatched,
         values=values,
     )
-    for name, reason in made.fixed().items():
-        if name in dict(args.settings):
-            raise ConfigError(f"--set {name}: {reason}")
-    return made
 
 
 def require_live_strengths(loras: Sequence[tuple[Path, float]], advice: str) -> None:

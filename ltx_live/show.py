@@ -4,71 +4,35 @@ from __future__ import annotations
 
 import logging
 import math
-import queue
-import re
 import time
 from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from ltx_live import params
 from ltx_live.chunk import SAMPLE_RATE_HZ, Chunk, EngineInfo
 from ltx_live.config import Config
-from ltx_live.control import status
-from ltx_live.control.controllers import Controllers
-from ltx_live.control.event import NOTICE, Event, Transaction, drain
-from ltx_live.control.leds import Seen
-from ltx_live.control.midi import CLOCK, MidiReceiver
-from ltx_live.control.osc import OscReceiver
-from ltx_live.control.registry import Change, Fired, Registry
+from ltx_live.control.status import Status
+from ltx_live.desk import Beside, Desk, Seen
 from ltx_live.display import Display, Playing
-from ltx_live.engine.process import Died, EngineProcess, Failed, Loading, Message, Ready
-from ltx_live.engine.slots import Slots
+from ltx_live.engine.process import Died, Failed, Loading, Message, Ready
 from ltx_live.errors import EngineError, LtxLiveError
 from ltx_live.flow import Flow
-from ltx_live.gestures import landing_rules
 from ltx_live.moment import Moment
-from ltx_live.pocket.reading import Understood, understand
+from ltx_live.parts import Parts
+from ltx_live.reaction import Reaction
 from ltx_live.recordings import Recordings
-from ltx_live.session import Session
-from ltx_live.stage.audio import AudioOutput
 from ltx_live.stage.playlist import EMPTY
-from ltx_live.stage.recorder import Composer
 from ltx_live.stage.timeline import Picture, Timeline
-from ltx_live.stage.window import Window
 from ltx_live.travel import texts
 
 log = logging.getLogger(__name__)
 
-UNDERSTOOD = "/ltx/prompt/understood"
 MESSAGE_S = 5.0
-CONTROL_S = 0.01
-"""What waits of the controls after this time of a tick is left for the next one."""
-
 FADE_S = 0.05
 LONGEST_FADE_S = 0.5
 """The end waits for the sound to fade out: the output latency and FADE_S, and never longer than LONGEST_FADE_S."""
 
-TAP_LIGHT_BEATS = 0.25
-"""So long a light for tapping the tempo is on at every beat."""
-
 _LOG_AGAIN_S = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What a show is assembled from; headless has no window, and its composer works without a display."""
-
-    registry: Registry
-    controllers: Controllers
-    events: queue.SimpleQueue[Transaction]
-    osc: OscReceiver
-    engine: EngineProcess
-    slots: Slots
-    session: Session
-    audio: AudioOutput
-    window: Window | None
-    composer: Composer
-    midi: MidiReceiver
 
 
 class Show:
@@ -85,25 +49,26 @@ class Show:
         self._config = config
         self._started_s = time.perf_counter()
         self.parts = parts
-        self._flow = Flow(parts.engine, parts.session, parts.registry.values, self._started_s)
+        self._messages: deque[tuple[str, float]] = deque(maxlen=8)
+        self._logged: dict[str, float] = {}
+        self._told: dict[str, tuple[int, float]] = {}
+        values = parts.registry.values
+        self._flow = Flow(parts.engine, parts.session, parts.rack, values, config.home / "media")
         self._display = Display(parts.registry, parts.session, self._flow.tempo)
+        self.reaction = Reaction(parts.audio.player, self._flow.tempo)
         self._timeline = Timeline()
         self._position = 0.0
         self._position_s = self._started_s  # when it was read
         self._first_picture_s: float | None = None
         self._engine_info: EngineInfo | None = None
         self._loading = ""
-        self._control = ""
-        self._messages: deque[tuple[str, float]] = deque(maxlen=8)
-        self._logged: dict[str, float] = {}
-        self._told: dict[str, tuple[int, float]] = {}
-        self._take_values()
+        beside = Beside(self._flow, self._display, self.reaction, self.recordings)
+        self.reaction.input = self._flow.modes.sound.heard_now
+        self._desk = Desk(parts, beside, Seen(self._picture, self._status))
+        self._output = self._desk.output
         if config.record is not None:
-            self.recordings.start(config.record, parts.registry.values["frame_rate"], config.duration_s)
+            self.recordings.start(config.record, values["frame_rate"], config.duration_s)
             self.recordings.current.wait_until_open()
-        meaning = self._understand(parts.registry.values["prompt"])
-        if meaning is not None and meaning.unknown:
-            self._tell_understood(meaning)
 
     @property
     def duties(self) -> tuple:
@@ -119,7 +84,7 @@ class Show:
         return not self.recordings.is_asked_for and time.perf_counter() - self._first_picture_s >= duration_s
 
     def watch_sound(self) -> None:
-        """Look at the clock, and whether the sound device is still there."""
+        """Look at the clock, whether the sound device is still there, and what the modes have to tell."""
         audio = self.parts.audio
         lost = audio.check()
         if lost:
@@ -127,6 +92,8 @@ class Show:
         self._tell_count(audio.player.num_errors, "sound callback", "failed")
         self._position_s = time.perf_counter()
         self._position = audio.position(self._position_s)
+        for told in self._flow.tick(self._position_s, self._position, not audio.is_looking):
+            self._desk.hear_modes(told)
 
     def hear_engine(self) -> None:
         """Take what the engine has made and said."""
@@ -143,16 +110,11 @@ class Show:
 
     def obey(self) -> None:
         """Let the controls that have come take effect, and set the level of the sound."""
-        now_s = time.perf_counter()
-        until_s = now_s + CONTROL_S
-        self.parts.controllers.tick(now_s, self._seen(now_s), self._flow.tempo.next)
-        for transaction in drain(self.parts.events):
-            self._apply(transaction)
-            if time.perf_counter() > until_s:
-                break
+        self._desk.obey()
         self._tell_count(self.parts.osc.num_bad, "bad OSC packet", "ignored")
         self._tell_count(self.parts.midi.num_bad, "bad MIDI message", "ignored")
-        output = self._output
+        self.reaction.update(self._position_s, self._position)
+        output = self._output = self.reaction.apply(self._desk.output)
         silent = output.audio_mute or output.out_blackout
         self.parts.audio.player.target_gain = 0.0 if silent else output.audio_volume * output.out_master
 
@@ -171,12 +133,13 @@ class Show:
             now_s=self._position_s,
             position=self._position,
             end=self._timeline.end,
-            params=self._generation,
+            params=self._desk.generation,
             epoch=parts.registry.epoch,
             num_free_slots=parts.slots.num_free if parts.engine.can_request else 0,  # it may just be dying
             output_latency_s=self._output_latency_s + max(0.0, -self._output.av_offset / 1000),
             cut_at=self._timeline.cut_at,
-            rules=self._rules,
+            rules=self._desk.rules,
+            sample=self.reaction.apply,
         )
         request = self._flow.ask(moment)
         if request is not None:
@@ -184,7 +147,7 @@ class Show:
 
     def draw(self) -> None:
         """Show the picture of the moment, where there is a window."""
-        picture = self._timeline.frame_at(self._shown_position)
+        picture = self._picture()
         if picture is not None:
             self._display.seen(picture, time.perf_counter())
         window = self.parts.window
@@ -193,15 +156,8 @@ class Show:
             is_recording = self.recordings.current is not None
             line = self.parts.controllers.line
             messages = (*self._messages, (line, math.inf)) if line else tuple(self._messages)
-            hud = self._display.hud(self._status(picture), is_recording, self._control, messages)
-            window.show(picture, self._output, hud)
-
-    def _seen(self, now_s: float) -> Seen:
-        """What the lights of controllers show."""
-        registry, is_recording = self.parts.registry, self.recordings.current is not None
-        states = {"rec/toggle": is_recording, "rec/start": is_recording}
-        states["tempo/tap"] = self._flow.tempo.beat_at(now_s) % 1 < TAP_LIGHT_BEATS
-        return Seen(registry.values, registry.pending(), states)
+            hud = self._display.hud(self._status(), is_recording, self._desk.control, messages)
+            window.show(picture, self._output, replace(hud, loras=tuple(self.parts.rack.rows())))
 
     def say(self, text: str, level: int = logging.WARNING) -> None:
         """Show a line for some seconds and log it; a line that is repeated is logged once a second."""
@@ -223,6 +179,7 @@ class Show:
         self.parts.audio.player.playlist = EMPTY
         self.parts.session.history = None
         self._timeline = Timeline()
+        self._flow.close()
         self.recordings.close()
 
     def _fade_out(self) -> None:
@@ -242,10 +199,9 @@ class Show:
     def _shown_position(self) -> float:
         return self._position - self._output.av_offset * SAMPLE_RATE_HZ / 1000
 
-    def _take_values(self) -> None:
-        self._output = self.parts.registry.output()
-        self._generation = self.parts.registry.generation()
-        self._rules = landing_rules(self.parts.registry.values)
+    def _picture(self) -> Picture | None:
+        """What is shown now."""
+        return self._timeline.frame_at(self._shown_position)
 
     def _append(self, chunk: Chunk) -> None:
         player = self.parts.audio.player
@@ -265,7 +221,7 @@ class Show:
                 log.info("engine: %s, %dx%d, %s %s", info.name, info.width, info.height, info.device, info.detail)
                 values = self.parts.registry.values
                 bank = [values[f"bank/{slot}/text"] for slot in range(1, params.NUM_BANK_SLOTS + 1)]
-                self._flow.encode((*texts(self._generation), *bank))
+                self._flow.encode((*texts(self._desk.generation), *bank))
             case Failed(text, index, fatal):
                 self._fail(text, fatal or (index is not None and self._first_picture_s is None))
             case Died(_, text, _, delay_s):
@@ -279,64 +235,6 @@ class Show:
         else:
             self.say(f"engine: {text}")
 
-    def _apply(self, transaction: Transaction) -> None:
-        registry = self.parts.registry
-        events = []
-        for sent in transaction:
-            if status.is_status(sent.address):
-                self._answer(sent)
-            elif sent.address.startswith(CLOCK):
-                if self.parts.controllers.follows_clock(sent.origin.name):
-                    events += self._flow.keep_beat(sent)
-            else:
-                events += self.parts.controllers.translate(sent, registry.values)
-        epoch = registry.epoch
-        outcome = registry.apply(tuple(events))
-        self.parts.controllers.applied(outcome, tuple(events))
-        for reply in outcome.replies:
-            self.parts.osc.send(reply.address, reply.args, reply.origin.reply_to)
-        for error in outcome.errors:
-            self.say(error)
-        for event in events:
-            if event.address == NOTICE:
-                self.say(str(event.args[0]), logging.INFO)
-        if outcome.messages:
-            self._control = outcome.messages[-1]
-        if outcome.changes:
-            self._take_values()
-        if registry.epoch != epoch:
-            self._display.latency.asked(registry.epoch, events[0].time_s)
-        for change in outcome.changes:
-            self._follow(change, events[0])
-        for fired in outcome.fired:
-            self._fire(fired, events[0])
-
-    def _follow(self, change: Change, event: Event) -> None:
-        """Do what a new value asks for beyond being read."""
-        if change.name == "prompt":
-            meaning = self._understand(change.new)
-            if meaning is not None:
-                self._tell_understood(meaning, event.origin.reply_to)
-        if change.name.startswith("prompt"):
-            self._flow.encode(texts(self._generation))
-        elif re.fullmatch(r"bank/\d+/text", change.name):
-            self._flow.encode((change.new,))
-        elif change.name.startswith("tempo/"):
-            self._flow.tempo.take(self.parts.registry.values, event.time_s)
-        elif change.tier == "reload":
-            self.say(f"{change.name} = {change.new} takes effect when the show is started anew")
-
-    def _understand(self, prompt: str) -> Understood | None:
-        """How the model reads a prompt; only the pocket's words can be told."""
-        return understand(prompt) if self._config.model == "pocket" else None
-
-    def _tell_understood(self, meaning: Understood, reply_to: tuple | None = None) -> None:
-        known, unknown = ", ".join(meaning.known), ", ".join(meaning.unknown)
-        text = f"understood: {known or 'nothing'}" + (f"; not understood: {unknown}" if unknown else "")
-        self.say(text, logging.INFO)
-        if reply_to is not None:
-            self.parts.osc.send(UNDERSTOOD, (known, unknown), reply_to)
-
     def _tell_count(self, count: int, what: str, happened: str) -> None:
         """Say by how much a counter of faults has grown, once a second."""
         told, told_s = self._told.get(what, (0, -_LOG_AGAIN_S))
@@ -345,28 +243,16 @@ class Show:
             self._told[what] = count, now_s
             self.say(f"{count - told} {what}{'s' if count - told > 1 else ''} {happened}")
 
-    def _fire(self, fired: Fired, event: Event) -> None:
-        recordings, values = self.recordings, self.parts.registry.values
-        is_recording = recordings.current is not None
-        match fired.name:
-            case "restart":
-                self.parts.session.restart()
-            case "tempo/tap" | "tempo/resync" | "tempo/nudge_up" | "tempo/nudge_down":
-                self._apply(self._flow.keep_beat(replace(event, address=f"/ltx/{fired.name}")))
-            case "rec/start" | "rec/toggle" if not is_recording:
-                recordings.start(recordings.new_path(values["rec/name"]), values["frame_rate"])
-            case "rec/stop" | "rec/toggle" if is_recording:
-                recordings.stop()
-
-    def _answer(self, question: Event) -> None:
-        """Answer a question about the status."""
-        picture = self._timeline.frame_at(self._shown_position)
-        for reply in status.answer(question, self._status(picture)):
-            self.parts.osc.send(reply.address, reply.args, reply.origin.reply_to)
-
-    def _status(self, picture: Picture | None) -> status.Status:
+    def _status(self) -> Status:
         playing = Playing(
-            *self._state(), self._position, self._timeline.end, picture, self._output_latency_s, self._position_s
+            *self._state(),
+            self._position,
+            self._timeline.end,
+            self._picture(),
+            self._output_latency_s,
+            self._position_s,
+            self._flow.modes.words,
+            self._flow.modes.delay_s,
         )
         return self._display.status(playing)
 
@@ -383,6 +269,6 @@ class Show:
             return ("loading" if self._first_picture_s is None else "engine down"), self._loading
         if self._first_picture_s is None:
             return "loading", f"first chunk, {detail}"
-        if self._generation.pause:
+        if self._desk.generation.pause:
             return "paused", ""
         return ("underrun" if self._position >= self._timeline.end else "playing"), detail

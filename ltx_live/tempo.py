@@ -41,12 +41,14 @@ class Tempo:
     """A line from time to beats: `bpm` is its slope, `beat_at` its value. All times are `time.perf_counter` seconds.
 
     Beats count from 0 at the last resync or MIDI start. While a clock is heard, it alone sets the tempo. `tap` and
-    `midi` return what the value `tempo/bpm` is to be set to, None if it need not change.
+    `midi` return what the value `tempo/bpm` is to be set to, None if it need not change. `is_known` once somebody has
+    set, tapped or clocked it.
     """
 
     def __init__(self, bpm: float = 120.0, beats_per_bar: int = 4, now_s: float = 0.0):
         self.bpm = self._value = bpm
         self.beats_per_bar = beats_per_bar
+        self.is_known = False
         self._line = now_s, 0.0  # a time and the beat at it
         self._taps: list[float] = []
         self._ticks = ClockTicks()
@@ -187,6 +189,7 @@ class Tempo:
         self._tick_beat += beats
 
     def _set_line(self, bpm: float, time_s: float, beat: float) -> None:
+        self.is_known = True
         self.bpm, self._line = bpm, (time_s, beat)
 
     def _tell(self) -> float | None:

@@ -43,7 +43,7 @@ OWNERS = {  # the files that may import an outside library; numpy may be anywher
     "zeroconf": ["control/oscquery.py"],
     "aalink": ["control/tempo.py"],
     "sounddevice": ["stage/devices.py"],
-    "pyglet": ["stage/window.py", "stage/hud.py", "stage/compositor.py"],
+    "pyglet": ["stage/window.py", "stage/x11_drops.py", "stage/hud.py", "stage/picker_view.py", "stage/compositor.py"],
     "cyndilib": ["stage/ndi.py"],
     "SpoutGL": ["stage/spout.py"],
     "syphon": ["stage/syphon.py"],

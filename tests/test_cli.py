@@ -72,11 +72,6 @@ def test_version():
         (["play", "--lora", f"{__file__}:-0.5"], "a live strength is 0 to 2"),
         (["models", "verify", "pocket", "--play", "--lora", f"{__file__}:3"], "is 0 to 2; the proof plays at one"),
         (["play", "--lora-unmatched", "perhaps"], "invalid choice: 'perhaps'"),
-        (["play", "--set", "lora/1/strength=1"], "--set lora/1/strength: no LoRA here; start with --lora FILE"),
-        (
-            ["render", "--out", "a.mp4", "--lora", __file__, "--set", "lora/1/strength=1"],
-            "--set lora/1/strength: merged at load; play with --set lora_merge_strategy=runtime",
-        ),
         (["play", *["--lora", __file__] * 9], "9 LoRAs are given, 8 can be played"),
         (["play", "--max-vram-gb", "-1"], "GiB above 0"),
         (["play", "--memory", "cloud"], "invalid choice: 'cloud'"),
@@ -236,14 +231,13 @@ def test_loras_are_found_by_name_and_start_at_their_strengths(tmp_path):
     assert [found.values[f"lora/{i}/strength"] for i in (1, 2)] == [0.25, 1.0]
 
 
-def test_faders_without_a_live_lora_are_named_with_the_reason():
-    one = show("--lora", __file__).fixed()
-    assert list(one) == [f"lora/{n}/strength" for n in range(2, 9)] and set(one.values()) == {
-        "no LoRA here; start with --lora FILE"
-    }
-    merged = show("--lora", f"{__file__}:-7.5", "--set", "lora_merge_strategy=permanent_merge")
-    assert merged.loras == ((Path(__file__), -7.5),)
-    assert len(merged.fixed()) == 8 and merged.fixed()["lora/1/strength"].startswith("merged at load; play with --set")
+def test_every_fader_of_a_lora_may_be_set():
+    merge = "--set", "lora_merge_strategy=permanent_merge"
+    assert show("--lora", f"{__file__}:-7.5", *merge).loras == ((Path(__file__), -7.5),)  # further than a fader goes
+    for more in ((), merge):
+        found = show("--lora", f"{__file__}:0.5", "--set", "lora/1/strength=0.7", "--set", "lora/3/strength=0.2", *more)
+        assert found.loras == ((Path(__file__), 0.7),)  # as the first chunk asks for it
+        assert [found.values[f"lora/{n}/strength"] for n in (1, 2, 3)] == [0.7, 1.0, 0.2]  # ahead of a file
 
 
 def test_a_rendering_merges_loras_unless_asked_otherwise(tiny, tmp_path, capsys, caplog):

@@ -7,6 +7,7 @@ import fnmatch
 import functools
 import operator
 import random
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -25,9 +26,10 @@ MAX_TEXT = 8000
 
 _REPEAT_S = 0.5  # a non-zero value repeated within this time is the same press of a trigger
 _QUICK_REPEAT_S = 0.1  # the same for what is pressed in quick succession; 300 bpm are 0.2 s
-_QUICK = ("tempo/tap", "tempo/nudge_up", "tempo/nudge_down")
+_QUICK = ("tempo/tap", "tempo/nudge_up", "tempo/nudge_down", "mod/")
 _MAX_PRESSES = 256
-_WITH_ANY_ARGUMENT = ("sys/ping", "sys/dump")
+_WITH_ANY_ARGUMENT = re.compile(r"sys/(ping|dump)|(ref|audioin)/seek|track/\d+|lora/(drop|list)")
+"""Triggers that are no buttons: what comes with them is an argument, and every message counts."""
 _RELATIVE = {"+": operator.add, "-": operator.sub, "*": operator.mul}
 _LANDING_WORDS = {"now": "", "chunk": " (next chunk)", "reload": " (needs a reload)"}
 
@@ -129,16 +131,13 @@ class Registry:
 
     `epoch` counts what concerns the generation: it grows with every transaction that changes a step, chunk or reload
     value or fires a generation trigger. A chunk carries the epoch it was made with; `mark_applied` takes it back.
-    `fixed` are rows that this show cannot change, by concrete name, and why.
     """
 
     def __init__(
         self,
         values: Mapping[str, Any] | None = None,
         rng: random.Random | None = None,
-        fixed: Mapping[str, str] | None = None,
     ):
-        self._fixed = fixed or {}
         self._values = params.defaults() | dict(values or {})
         self._rng = rng or random.Random()
         self._presses: dict[tuple[Origin, str], float] = {}
@@ -158,6 +157,11 @@ class Registry:
     def mark_applied(self, epoch: int) -> None:
         """A chunk made with `epoch` is playing."""
         self.applied_epoch = max(self.applied_epoch, epoch)
+
+    def renew(self, name: str) -> None:
+        """What a generation value asks for has come only now: it is pending again, in an epoch of its own."""
+        self.epoch += 1
+        self._changed[name] = self.epoch
 
     def pending(self) -> tuple[str, ...]:
         """The names of generation values that no playing chunk has taken up yet."""
@@ -191,8 +195,6 @@ class Registry:
         name, row = _find(event.address)
         if row.since is not None:
             raise ParameterError(f"{ROOT}{name}: not yet (arrives with {row.since})")
-        if name in self._fixed:
-            raise ParameterError(f"{ROOT}{name}: {self._fixed[name]}")
         if row.kind == "trigger":
             if self._presses_trigger(name, event):
                 self._fire(name, row, event, draft)
@@ -212,7 +214,7 @@ class Registry:
         first = event.args[0] if event.args else None
         if isinstance(first, str):
             first = _number_in(first)
-        if name in _WITH_ANY_ARGUMENT or first is None or first is True:
+        if _WITH_ANY_ARGUMENT.fullmatch(name) or first is None or first is True:
             return True
         key = (event.origin, name)
         if not first:
@@ -222,7 +224,7 @@ class Registry:
         self._presses[key] = event.time_s
         while len(self._presses) > _MAX_PRESSES:
             del self._presses[next(iter(self._presses))]
-        return last is None or event.time_s - last > (_QUICK_REPEAT_S if name in _QUICK else _REPEAT_S)
+        return last is None or event.time_s - last > (_QUICK_REPEAT_S if name.startswith(_QUICK) else _REPEAT_S)
 
     def _fire(self, name: str, row: Parameter, event: Event, draft: _Draft) -> None:
         effects = self._trigger_effects(name)
@@ -247,7 +249,7 @@ class Registry:
         replies = []
         for name in self._values:
             row = params.find(name)
-            if row.since is None and name not in self._fixed and fnmatch.fnmatchcase(name, pattern):
+            if row.since is None and fnmatch.fnmatchcase(name, pattern):
                 address = ROOT + name
                 query = Event(address, (), event.origin, event.time_s)
                 replies.append(Reply(event.origin, address, self._answer(name, row, query)))
@@ -328,7 +330,7 @@ def _coerce_text(row: Parameter, args: tuple[Any, ...]) -> str:
     text = " ".join(words).encode("utf-8", "replace").decode("utf-8")
     if len(text) > MAX_TEXT:
         raise ParameterError(f"{row.address}: {len(text)} characters are too many; send at most {MAX_TEXT}")
-    return text
+    return row.coerce(text)
 
 
 def _number(row: Parameter, arg: Any, must: bool) -> Any:

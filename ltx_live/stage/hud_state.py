@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from ltx_live.stage.picker import LoraRow
+
 _GRID_WORDS = {"beat": "on the beat", "bar": "on the bar"}
 _GRID_BARS = {"2 bars": 2, "4 bars": 4}
 _SAME_BEATS = 0.05  # a prediction that wavers by this little keeps its beat
@@ -18,8 +20,9 @@ class HudState:
     `landing_s`, None when it comes with the next chunk. The last change took `latency_s`, a chunk takes `chunk_s`
     (0 = not known). `state` is loading, playing, paused, underrun or engine down; `detail` goes with it. `speed` is
     generation speed in times real time, 0 = not known. `bpm` is 0 when nothing keeps to the beat; `grid` is the value
-    of `tempo/quantise` when it is one of beats or bars, else "". `control` is the last control message and what it did.
-    `messages` are (text, time it goes at), by the clock that `Hud.draw` is given.
+    of `tempo/quantise` when it is one of beats or bars, else "". `mode` says in a few words what leads the model beside
+    its prompt ("image-to-video"). `loras` are the rows of the list of LoRA files. `control` is the last control message
+    and what it did. `messages` are (text, time it goes at), by the clock that `Hud.draw` is given.
     """
 
     prompt: str = ""
@@ -38,6 +41,8 @@ class HudState:
     bar: int = 1
     beats_per_bar: int = 4
     grid: str = ""
+    mode: str = ""
+    loras: tuple[LoraRow, ...] = ()
     recording: bool = False
     control: str = ""
     messages: tuple[tuple[str, float], ...] = ()

@@ -41,6 +41,7 @@ KEYS: tuple[Key, ...] = (
     ),
     Key("P", "write a prompt (Enter plays it)", "local", value="edit"),
     Key("Enter", "write a prompt (Enter plays it)", "local", value="edit"),
+    Key("L", "LoRA files and their slots", "local", value="loras"),
     Key("B", "blackout", "toggle", "out/blackout"),
     Key("F", "freeze the picture", "toggle", "out/freeze"),
     Key("Shift+F", "pause generating", "toggle", "pause"),
@@ -72,6 +73,7 @@ KEYS: tuple[Key, ...] = (
 
 _PLAIN_NAMES = {"RETURN": "Enter", "ENTER": "Enter", "NUM_ENTER": "Enter", "ESCAPE": "Esc", "SPACE": "Space"}
 _PLAIN_NAMES |= {"BRACKETLEFT": "[", "BRACKETRIGHT": "]", "UP": "Up", "DOWN": "Down", "TAB": "Tab"}
+_PLAIN_NAMES |= {"LEFT": "Left", "RIGHT": "Right", "DELETE": "Delete", "BACKSPACE": "Backspace"}
 _PLAIN_NAMES |= {f"NUM_{digit}": digit for digit in BANK_KEYS}
 _SHIFTED_DIGITS = {"EXCLAMATION": "1", "AT": "2", "HASH": "3", "POUND": "3", "DOLLAR": "4", "PERCENT": "5"}
 _SHIFTED_DIGITS |= {"ASCIICIRCUM": "6"}  # X11 names the character; other systems name the key

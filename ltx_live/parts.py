@@ -1,0 +1,37 @@
+"""What a show is assembled from."""
+
+from __future__ import annotations
+
+import queue
+from dataclasses import dataclass
+
+from ltx_live.control.controllers import Controllers
+from ltx_live.control.event import Transaction
+from ltx_live.control.midi import MidiReceiver
+from ltx_live.control.osc import OscReceiver
+from ltx_live.control.registry import Registry
+from ltx_live.engine.process import EngineProcess
+from ltx_live.engine.slots import Slots
+from ltx_live.loras import Rack
+from ltx_live.session import Session
+from ltx_live.stage.audio import AudioOutput
+from ltx_live.stage.recorder import Composer
+from ltx_live.stage.window import Window
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """All that runs beside each other; headless has no window, and its composer works without a display."""
+
+    registry: Registry
+    controllers: Controllers
+    events: queue.SimpleQueue[Transaction]
+    osc: OscReceiver
+    engine: EngineProcess
+    slots: Slots
+    session: Session
+    rack: Rack
+    audio: AudioOutput
+    window: Window | None
+    composer: Composer
+    midi: MidiReceiver
