@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
@@ -64,6 +65,12 @@ def work(params: Any) -> float:
     reference = params.ref_source if params.control_strength > 0 else None
     tokens = 1 + 1 / getattr(reference, "factor", 1) ** 2 if reference else 1
     return num_steps(params) * passes * tokens
+
+
+def chunk_seed(seed: int, index: int) -> int:
+    """The seed of chunk `index` of a show with this base seed: a hash of both, 0..2^31 - 1."""
+    digest = hashlib.blake2b(f"{seed}/{index}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") & params.SEED_MAX
 
 
 class ChannelStatistics(NamedTuple):

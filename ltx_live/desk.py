@@ -18,7 +18,6 @@ from ltx_live.gestures import landing_rules
 from ltx_live.modes.use import Arrival, Setting, Told
 from ltx_live.parts import Parts
 from ltx_live.pocket.reading import Understood, understand
-from ltx_live.reaction import Reaction
 from ltx_live.recordings import Recordings
 from ltx_live.stage.timeline import Picture
 from ltx_live.travel import texts
@@ -42,16 +41,6 @@ class Seen:
     status: Callable[[], status.Status]
 
 
-@dataclass(frozen=True, slots=True)
-class Beside:
-    """What a desk works on beside the parts of the show."""
-
-    flow: Flow
-    display: Display
-    reaction: Reaction
-    recordings: Recordings
-
-
 class Desk:
     """Takes what controls send into the registry; `output`, `generation` and `rules` are the present values.
 
@@ -59,11 +48,11 @@ class Desk:
     that prompts are the pocket's, whose words can be checked.
     """
 
-    def __init__(self, parts: Parts, beside: Beside, seen: Seen):
+    def __init__(self, parts: Parts, flow: Flow, display: Display, recordings: Recordings, seen: Seen):
         self.control = ""
         self._parts = parts
-        self._flow, self._display = beside.flow, beside.display
-        self._reaction, recordings = beside.reaction, beside.recordings
+        self._flow = flow
+        self._display = display
         self._recordings = recordings
         self._seen = seen
         self._say = recordings.say
@@ -123,6 +112,7 @@ class Desk:
         if outcome.changes:
             self._take_values()
             self._flow.modes.take(registry.values)
+            self._flow.reaction.take(registry.values)
         if registry.epoch != epoch:
             self._display.latency.asked(registry.epoch, events[0].time_s)
         for change in outcome.changes:
@@ -142,7 +132,6 @@ class Desk:
         self.output = registry.output()
         self.generation = registry.generation()
         self.rules = landing_rules(registry.values)
-        self._reaction.take(registry.values)
 
     def _say_line(self, text: str, level: int = logging.WARNING) -> None:
         if text:
@@ -189,7 +178,7 @@ class Desk:
             case "tempo":
                 self.apply(self._flow.keep_beat(replace(event, address=f"/ltx/{fired.name}")))
             case "mod":
-                self._reaction.fire(fired.name)
+                self._flow.reaction.fire(fired.name)
             case "rec":
                 self._record(fired.name)
             case "image":

@@ -9,6 +9,7 @@ from ltx_live import params
 from ltx_live.chunk import SAMPLE_RATE_HZ, ChunkRequest, WeightedPrompts
 from ltx_live.control.registry import Registry
 from ltx_live.control.status import Latency, Status, beat_in_bar
+from ltx_live.loras import Rack
 from ltx_live.session import Session
 from ltx_live.stage.hud_state import HudState
 from ltx_live.stage.timeline import Picture
@@ -39,11 +40,12 @@ class Playing:
 class Display:
     """Gathers what is told; `latency` measures gestures by the first new picture that shows them."""
 
-    def __init__(self, registry: Registry, session: Session, tempo: Tempo):
+    def __init__(self, registry: Registry, session: Session, tempo: Tempo, rack: Rack):
         self.latency = Latency()
         self._registry = registry
         self._session = session
         self._tempo = tempo
+        self._rack = rack
         self._prompts: dict[int, str] = {}
 
     def asked(self, request: ChunkRequest) -> None:
@@ -108,6 +110,7 @@ class Display:
             beats_per_bar=self._tempo.beats_per_bar,
             grid=grid,
             mode=status.mode,
+            loras=tuple(self._rack.rows()),
             recording=recording,
             control=control,
             messages=messages,

@@ -17,6 +17,7 @@ from ltx_live.loras import Rack
 from ltx_live.modes.running import Modes
 from ltx_live.modes.use import Told
 from ltx_live.moment import Moment
+from ltx_live.reaction import Reaction
 from ltx_live.session import CancelRequest, Session
 from ltx_live.tempo import MediaBeats, Tempo
 from ltx_live.travel import Texts, Travel, target
@@ -45,6 +46,8 @@ class Flow:
         self.tempo.take(values, now_s)
         self.modes = Modes((values["width"], values["height"]), folder, self.tempo, rack)
         self.modes.take(values)
+        self.reaction = Reaction(self.tempo, self.modes.sound.hear)
+        self.reaction.take(values)
         self._engine = engine
         self._session = session
         self._travel = Travel()
@@ -101,6 +104,7 @@ class Flow:
         moment = dataclasses.replace(
             moment,
             params=self.modes.applied(wanted),
+            sample=lambda params: self.modes.limited(params, self.reaction.apply(params)),
             land=beats.land,
             prompts=lambda params, start, index: self._travel.prompts(params, start, index, beats.beat_at),
             text_s=lambda params: self._texts.time_s(target(params)),

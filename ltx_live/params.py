@@ -10,17 +10,11 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import functools
-import math
-import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any
 
 from ltx_live.errors import ParameterError
-
-Kind = Literal["float", "int", "bool", "str", "enum", "floats", "trigger"]
-Tier = Literal["frame", "step", "chunk", "reload"]
-Landing = Literal["now", "chunk"]
+from ltx_live.parameter import Parameter, Tier
 
 SCHEDULES = ("distilled", "linear", "cosine", "linear_quadratic", "beta")
 LANDINGS = ("now", "chunk", "beat", "bar", "2 bars", "4 bars")
@@ -33,11 +27,11 @@ NUM_BANK_SLOTS = 64
 NUM_PROMPTS = 8
 NUM_LORAS = 8
 NUM_PAGES = 16
-NUM_TRACKS = 32
 NUM_MODULATORS = 8
 SIGNALS = ("level", "low", "mid", "high", "onset")
 """What a modulator can follow of a sound."""
 SHAPES = ("sine", "triangle", "saw", "square", "random", "envelope", *SIGNALS)
+NUM_TRACKS = 32
 SEED_MAX = 2**31 - 1
 
 
@@ -51,6 +45,10 @@ def snap_num_frames(value: float) -> int:
     return min(257, max(1, round((value - 1) / 8)) * 8 + 1)
 
 
+_NO_TARGETS = ("mod/", "react/", "tempo/", "window/", "bank/", "audioin/", "snap/", "cue/", "midi/")
+"""What is read elsewhere than from what a chunk is made and a frame is drawn with."""
+
+
 def modulation_target(text: str) -> str:
     """The name of a number that a modulator can move, "" for none; raises ParameterError for any other text."""
     name = text.strip().removeprefix("/ltx/")
@@ -58,110 +56,9 @@ def modulation_target(text: str) -> str:
     if row is not None and row.since is not None:
         raise ParameterError(f"/ltx/{name}: not yet (arrives with {row.since})")
     is_number = row is None or (row.kind in ("float", "int") and row.maximum is not None and row.tier != "reload")
-    if not is_number or name.startswith(("mod/", "react/", "tempo/", "window/", "bank/")):
+    if not is_number or name.startswith(_NO_TARGETS):
         raise ParameterError(f"/ltx/{name}: cannot be modulated; choose a number, such as out/hue or lora/1/strength")
     return name
-
-
-@dataclass(frozen=True, slots=True)
-class Parameter:
-    """One row of the table: a live value or a trigger, reached as `/ltx/` + name.
-
-    `count` > 0 makes it a row for the indices 1..count, written `N` in the name. `since` marks a row whose effect
-    arrives with a later version: it answers "not yet". Triggers have no value and fire on a rising edge. `check` makes
-    a text what it is to be, or refuses it.
-    """
-
-    name: str
-    kind: Kind
-    default: Any
-    tier: Tier
-    doc: str
-    minimum: float | None = None
-    maximum: float | None = None
-    choices: tuple[str, ...] = ()
-    unit: str = ""
-    landing: Landing | None = None
-    since: str | None = None
-    snap: Callable[[float], int] | None = None
-    check: Callable[[str], str] | None = None
-    count: int = 0
-
-    @property
-    def address(self) -> str:
-        return f"/ltx/{self.name}"
-
-    @property
-    def range_text(self) -> str:
-        """The range in words, for tables and messages."""
-        if self.kind == "enum":
-            return ", ".join(self.choices)
-        if self.kind == "bool":
-            return "0 or 1"
-        if self.minimum is None and self.maximum is None:
-            return {"str": "text", "floats": "descending list to 0", "trigger": "trigger"}.get(self.kind, "any")
-        low = "" if self.minimum is None else f"{self.minimum:g}"
-        high = "" if self.maximum is None else f"{self.maximum:g}"
-        return f"{low} to {high}" if low and high else (f">= {low}" if low else f"<= {high}")
-
-    def coerce(self, value: Any) -> Any:
-        """The value this parameter takes for what a performer sent: converted, clamped and snapped.
-
-        Numbers are clamped, never rejected; numeric text counts as a number; an enum is given by name or index.
-        Raises ParameterError for what cannot be understood (text for a number, NaN, an unknown choice).
-        """
-        if self.kind == "str":
-            text = value if isinstance(value, str) else ("" if value is None else f"{value:g}")
-            return text if self.check is None else self.check(text)
-        if self.kind == "floats":
-            return self._coerce_floats(value)
-        if self.kind == "enum":
-            return self._coerce_choice(value)
-        if value is None:
-            value = 0  # OSC's nil, and "null" of the specification
-        number = self._coerce_number(value)
-        if self.kind == "bool":
-            return number >= 0.5
-        if self.minimum is not None:
-            number = max(self.minimum, number)
-        if self.maximum is not None:
-            number = min(self.maximum, number)
-        if self.snap is not None:
-            return self.snap(number)
-        return round(number) if self.kind == "int" else float(number)
-
-    def _coerce_number(self, value: Any) -> float:
-        if isinstance(value, str):
-            words = {"true": 1.0, "on": 1.0, "yes": 1.0, "false": 0.0, "off": 0.0, "no": 0.0, "none": 0.0, "null": 0.0}
-            try:
-                value = words.get(value.strip().lower()) if value.strip().lower() in words else float(value)
-            except ValueError:
-                raise ParameterError(f"{self.address}: '{value}' is not a number; send {self.range_text}") from None
-        if not isinstance(value, (int, float)) or math.isnan(value):
-            raise ParameterError(f"{self.address}: cannot use {value!r}; send {self.range_text}")
-        return float(value)
-
-    def _coerce_choice(self, value: Any) -> str:
-        if isinstance(value, str) and value in self.choices:
-            return value
-        try:
-            return self.choices[min(len(self.choices) - 1, max(0, round(self._coerce_number(value))))]
-        except (ParameterError, OverflowError):
-            raise ParameterError(f"{self.address}: '{value}' is not one of {', '.join(self.choices)}") from None
-
-    def _coerce_floats(self, value: Any) -> tuple[float, ...] | None:
-        if isinstance(value, str):
-            value = [part for part in re.split(r"[,\s]+", value.strip().strip("[]")) if part]
-            if value in ([], ["none"]):
-                return None
-        if value is None:
-            return None
-        items = value if isinstance(value, (list, tuple)) else [value]
-        numbers = tuple(self._coerce_number(item) for item in items)
-        descends = all(a > b for a, b in zip(numbers, numbers[1:], strict=False))
-        if len(numbers) < 2 or not descends or numbers[-1] != 0 or numbers[0] > 1:
-            raise ParameterError(f"{self.address}: {list(numbers)} must descend to 0 and start at most at 1")
-        return numbers
 
 
 def _float(name: str, default: float, low: float | None, high: float | None, tier: Tier, doc: str, **more: Any):

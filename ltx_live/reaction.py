@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 
 from ltx_live.control.modulators import Modulators
-from ltx_live.media.signals import Signals, Sound
-from ltx_live.stage.player import Player
-from ltx_live.stage.playlist import read
+from ltx_live.media.signals import Signals, Stream
+from ltx_live.stage.playlist import EMPTY, Playlist, read
 from ltx_live.tempo import Tempo
 
 
@@ -22,10 +21,10 @@ class Reaction:
     or a live input's newest samples, without its delay; None where nothing drives.
     """
 
-    def __init__(self, player: Player, tempo: Tempo):
-        self.input: Callable[[int], Sound | None] = lambda position: None
-        self._player = player
+    def __init__(self, tempo: Tempo, input: Callable[[int], Stream | None]):
         self._tempo = tempo
+        self._input = input
+        self._playlist = EMPTY
         self._modulators = Modulators()
         self._signals = Signals()
         self._hears_input = False
@@ -40,25 +39,27 @@ class Reaction:
         """Obey the trigger `mod/N/trigger`."""
         self._modulators.trigger(int(name.split("/")[1]))
 
-    def update(self, now_s: float, position: float) -> None:
-        """Go on to a time, at which a media position is heard. The sound is measured only while something follows it.
+    def update(self, now_s: float, position: float, playlist: Playlist) -> None:
+        """Go on to a time, at which a media position is heard of a playlist.
 
-        The output is measured before its faders, so that a fade does not change what follows it.
+        The sound is measured only while something follows it; the output before its faders, so that a fade does not
+        change what follows it.
         """
+        self._playlist = playlist
         signals: Mapping[str, float] = {}
         if self._modulators.follows_sound:
             heard = math.floor(position)
-            signals = self._signals.update(self.input(heard) if self._hears_input else self._output(heard), now_s)
+            signals = self._signals.update(self._input(heard) if self._hears_input else self._output(heard), now_s)
         self._modulators.update(now_s, self._tempo.beat_at(now_s), signals)
 
     def apply(self, snapshot: Any) -> Any:
         """OutputParams or GenerationParams with what the modulators add to them."""
         return self._modulators.apply(snapshot)
 
-    def _output(self, position: int) -> Sound:
-        return Sound(self._read_output, position)
+    def _output(self, position: int) -> Stream:
+        return Stream(self._read_output, position)
 
     def _read_output(self, position: int, num_samples: int) -> np.ndarray:
         samples = np.empty((num_samples, 2), np.float32)
-        read(self._player.playlist.segments, position, samples)
+        read(self._playlist.segments, position, samples)
         return samples

@@ -6,7 +6,6 @@ How a gesture is answered by a cut, with a timing diagram: docs/decisions/0007-c
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import math
 import secrets
 from collections.abc import Callable, Collection, Mapping
@@ -22,6 +21,7 @@ from ltx_live.chunk import (
     Progress,
     StepValues,
     WeightedPrompts,
+    chunk_seed,
     num_steps,
     work,
 )
@@ -49,14 +49,14 @@ class CancelRequest:
 class _Running:
     """The request under way; `is_answer` tells that it has the values of a gesture, `dropped_s` what it cuts away.
 
-    `base` are its values without what modulators add; `sent` those, and what it was sent while being made, by epoch.
+    `base` is it without what modulators add; `sent` are those values, and what it was sent while being made, by epoch.
     """
 
     request: ChunkRequest
     asked_s: float
     is_answer: bool
     dropped_s: float
-    base: Any
+    base: ChunkRequest
     sent: dict[int, Any]
     step: int = 0
     is_cancelled: bool = False
@@ -69,12 +69,6 @@ class _Running:
     def may_cancel(self) -> bool:
         """Whether its last step has not begun."""
         return not self.is_cancelled and self.step < num_steps(self.request.params) - 1
-
-
-def chunk_seed(seed: int, index: int) -> int:
-    """The seed of chunk `index` of a show with this base seed: a hash of both, 0..2^31 - 1."""
-    digest = hashlib.blake2b(f"{seed}/{index}".encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") & table.SEED_MAX
 
 
 class Session:
@@ -208,7 +202,7 @@ class Session:
         self._index = chunk.index + 1
         self._is_new_take = self._is_new_take and not running.is_new_take
         self._failures.worked()
-        values = running.sent.get(chunk.epoch, running.base)
+        values = running.sent.get(chunk.epoch, running.base.params)
         self._last_made = dataclasses.replace(request, history=None, params=values, epoch=chunk.epoch)
         self.notice = self._failures.refusal
         if running.is_answer:
@@ -232,7 +226,7 @@ class Session:
         self.notice = text
         if fatal or index is None or self._running is None:
             return
-        failed, self._running = self._running.base, None
+        failed, self._running = self._running.base.params, None
         self.statistics.num_failed += 1
         made = self._last_made
         self.notice = self._failures.add(failed, None if made is None else made.params, text, now_s)
@@ -263,8 +257,7 @@ class Session:
     def _newest(self) -> ChunkRequest | None:
         """The newest request whose values are, or will be, heard; without what modulators add."""
         running = self._running
-        has_none = running is None or running.is_cancelled
-        return self._last_made if has_none else dataclasses.replace(running.request, params=running.base)
+        return self._last_made if running is None or running.is_cancelled else running.base
 
     def _without(self, moment: Moment, fields: Collection[str]) -> Moment:
         """The moment with the values before for these fields; its epoch does not claim them."""
@@ -357,7 +350,6 @@ class Session:
 
     def _is_due(self, moment: Moment, restarts: bool) -> bool:
         """Whether so little is unplayed that the next chunk, made twice, would come just in time."""
-        moment = moment.sampled()
         wanted_s = self._lengths.wanted_s(moment, self._continues(moment.params, self.history, restarts))
         return wanted_s is None or moment.unplayed_s <= wanted_s
 
@@ -366,11 +358,11 @@ class Session:
     ) -> ChunkRequest | None:
         """The next chunk when it is due or `at_once`, without what of the gesture comes later."""
         moment, answered = self._without(moment, later), waits - later
-        return self._ask(moment, answered) if at_once or self._is_due(moment, RESTART in answered) else None
+        return self._ask(moment, answered) if at_once or self._is_due(moment.sampled(), RESTART in answered) else None
 
     def _ask(self, moment: Moment, answered: Collection[str], landing: Landing | None = None) -> ChunkRequest:
         """A request that goes on from the cut, or from the end; `answered` is what it takes up of the gesture."""
-        base, moment = moment.params, moment.sampled()
+        wanted, moment = moment.params, moment.sampled()
         params, history, start = moment.params, self.history, moment.free_from
         frame = None if history is None else history.num_frames
         if landing is not None:
@@ -388,7 +380,8 @@ class Session:
             prompts=moment.prompts(params, start, self._index),
         )
         dropped_s = max(0, moment.end - start) / SAMPLE_RATE_HZ
-        self._running = _Running(request, moment.now_s, bool(answered), dropped_s, base, {moment.epoch: base})
+        base = dataclasses.replace(request, params=wanted)
+        self._running = _Running(request, moment.now_s, bool(answered), dropped_s, base, {moment.epoch: wanted})
         return request
 
     def _continues(self, params: Any, history: Chunk | None, restarts: bool) -> bool:

@@ -6,20 +6,18 @@ import logging
 import math
 import time
 from collections import deque
-from dataclasses import replace
 
 from ltx_live import params
 from ltx_live.chunk import SAMPLE_RATE_HZ, Chunk, EngineInfo
 from ltx_live.config import Config
 from ltx_live.control.status import Status
-from ltx_live.desk import Beside, Desk, Seen
+from ltx_live.desk import Desk, Seen
 from ltx_live.display import Display, Playing
 from ltx_live.engine.process import Died, Failed, Loading, Message, Ready
 from ltx_live.errors import EngineError, LtxLiveError
 from ltx_live.flow import Flow
 from ltx_live.moment import Moment
 from ltx_live.parts import Parts
-from ltx_live.reaction import Reaction
 from ltx_live.recordings import Recordings
 from ltx_live.stage.playlist import EMPTY
 from ltx_live.stage.timeline import Picture, Timeline
@@ -54,17 +52,14 @@ class Show:
         self._told: dict[str, tuple[int, float]] = {}
         values = parts.registry.values
         self._flow = Flow(parts.engine, parts.session, parts.rack, values, config.home / "media")
-        self._display = Display(parts.registry, parts.session, self._flow.tempo)
-        self.reaction = Reaction(parts.audio.player, self._flow.tempo)
+        self._display = Display(parts.registry, parts.session, self._flow.tempo, parts.rack)
         self._timeline = Timeline()
         self._position = 0.0
         self._position_s = self._started_s  # when it was read
         self._first_picture_s: float | None = None
         self._engine_info: EngineInfo | None = None
         self._loading = ""
-        beside = Beside(self._flow, self._display, self.reaction, self.recordings)
-        self.reaction.input = self._flow.modes.sound.heard_now
-        self._desk = Desk(parts, beside, Seen(self._picture, self._status))
+        self._desk = Desk(parts, self._flow, self._display, self.recordings, Seen(self._picture, self._status))
         self._output = self._desk.output
         if config.record is not None:
             self.recordings.start(config.record, values["frame_rate"], config.duration_s)
@@ -113,8 +108,9 @@ class Show:
         self._desk.obey()
         self._tell_count(self.parts.osc.num_bad, "bad OSC packet", "ignored")
         self._tell_count(self.parts.midi.num_bad, "bad MIDI message", "ignored")
-        self.reaction.update(self._position_s, self._position)
-        output = self._output = self.reaction.apply(self._desk.output)
+        reaction = self._flow.reaction
+        reaction.update(self._position_s, self._position, self.parts.audio.player.playlist)
+        output = self._output = reaction.apply(self._desk.output)
         silent = output.audio_mute or output.out_blackout
         self.parts.audio.player.target_gain = 0.0 if silent else output.audio_volume * output.out_master
 
@@ -139,7 +135,6 @@ class Show:
             output_latency_s=self._output_latency_s + max(0.0, -self._output.av_offset / 1000),
             cut_at=self._timeline.cut_at,
             rules=self._desk.rules,
-            sample=self.reaction.apply,
         )
         request = self._flow.ask(moment)
         if request is not None:
@@ -157,7 +152,7 @@ class Show:
             line = self.parts.controllers.line
             messages = (*self._messages, (line, math.inf)) if line else tuple(self._messages)
             hud = self._display.hud(self._status(), is_recording, self._desk.control, messages)
-            window.show(picture, self._output, replace(hud, loras=tuple(self.parts.rack.rows())))
+            window.show(picture, self._output, hud)
 
     def say(self, text: str, level: int = logging.WARNING) -> None:
         """Show a line for some seconds and log it; a line that is repeated is logged once a second."""

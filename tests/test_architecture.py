@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "ltx_live"
 SOURCES = {path.relative_to(PACKAGE).as_posix(): path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py")}
 
-CORE = {"errors", "config", "params", "chunk"}
+CORE = {"errors", "config", "parameter", "params", "chunk"}
 MAY_IMPORT = {  # what each package may import of ours; what is not listed (session, app, cli, bench) may import all
     "core": {"core"},
     "media": {"core", "media"},

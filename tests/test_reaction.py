@@ -4,6 +4,7 @@ import contextlib
 import json
 import threading
 import time
+import wave
 from dataclasses import replace
 
 import numpy as np
@@ -15,8 +16,6 @@ from ltx_live import config
 from ltx_live.bench._show import after, tick, watched_show
 from ltx_live.chunk import SAMPLE_RATE_HZ
 from ltx_live.control.event import Event, Origin
-from ltx_live.media.live_sound import LiveSound
-from ltx_live.media.signals import Sound
 from ltx_live.media.video import read_video
 from ltx_live.stage.clock import FramePacer
 from ltx_live.stage.look import apply_look
@@ -84,8 +83,8 @@ class Input:
     """A virtual sound input that plays, at the pace of a device, silence with hits of 50 ms; `hits_s` is when each
     block with the beginning of one was handed over."""
 
-    def __init__(self):
-        self.sound = LiveSound()
+    def __init__(self, sound):
+        self.sound = sound
         self.hits_s = []
         noise = np.random.default_rng(1).standard_normal((2400, 2)).astype(np.float32) * 0.2
         self._samples = np.zeros((round((HITS_S[-1] + 0.5) * SAMPLE_RATE_HZ), 2), np.float32)
@@ -102,17 +101,15 @@ class Input:
             if any(start <= hit < start + BLOCK for hit in self._starts):
                 self.hits_s.append(time.perf_counter())
 
-    def now(self, position):
-        return Sound(self.sound.read, self.sound.num_samples)
-
 
 @pytest.mark.real_time
 def test_a_hit_in_the_input_is_drawn_within_two_frames(tmp_path):
     with playing(tmp_path, react__source="input", react__release=0.05) as show:
         switch_on(show, 1, "out/brightness", "onset", 0.3)
         tick(show, FramePacer(RATE_HZ), after(0.3))
-        heard = Input()
-        show.reaction.input = heard.now
+        sound = show._flow.modes.sound
+        sound.driving.listen(sound.input.sound)
+        heard = Input(sound.input.sound)
         show.parts.window.seen.clear()
         heard.thread.start()
         tick(show, FramePacer(RATE_HZ), lambda: not heard.thread.is_alive())
@@ -128,6 +125,37 @@ def test_a_hit_in_the_input_is_drawn_within_two_frames(tmp_path):
         assert lifted[first:].any() and bright[first + late[-1] - 1] > bright[first - 1] + 40
     print("frames until it is drawn:", late)
     assert len(late) == len(HITS_S) and max(late) <= 2
+
+
+@pytest.mark.real_time
+def test_a_driving_file_is_followed_where_its_play_head_is(tmp_path):
+    """Two seconds with hits of 50 ms at 0.5 and 1.25 s, round and round."""
+    (tmp_path / "media").mkdir()
+    hits = np.zeros((2 * SAMPLE_RATE_HZ, 2), np.float32)
+    for second in (0.5, 1.25):
+        start = round(second * SAMPLE_RATE_HZ)
+        hits[start : start + 2400] = np.random.default_rng(2).standard_normal((2400, 2)) * 0.2
+    with wave.open(str(tmp_path / "media/hits.wav"), "wb") as file:
+        file.setparams((2, 2, SAMPLE_RATE_HZ, 0, "NONE", ""))
+        file.writeframes((hits.clip(-1, 1) * 32767).astype("<i2").tobytes())
+    with playing(tmp_path, react__source="input", react__release=0.05, num_frames=33) as show:
+        switch_on(show, 1, "out/brightness", "onset", 0.3)
+        send(show, ("audio_input", "hits.wav"), ("audio/source", "off"))
+        driving, lifted = show._flow.modes.sound.driving, []
+
+        def look():
+            piece = driving.plan.at(round(show._position))
+            if piece is not None and piece.source is not None:
+                lifted.append(
+                    (piece.head_at(round(show._position)) / SAMPLE_RATE_HZ, show._output.out_brightness > 0.2)
+                )
+            return len(lifted) > 6 * RATE_HZ
+
+        tick(show, FramePacer(RATE_HZ), look)
+    rises = [at for (_, before), (at, now) in zip(lifted, lifted[1:], strict=False) if now and not before]
+    assert len(rises) >= 5
+    for at in rises:
+        assert 0 <= min(at - 0.5, at - 1.25, key=abs) < 0.06, rises
 
 
 @pytest.mark.real_time

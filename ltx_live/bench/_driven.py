@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import time
 import wave
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,28 +17,26 @@ from ltx_live import params, render
 from ltx_live.bench._bars import Bar
 from ltx_live.bench._pulses import correlation, depth, place
 from ltx_live.chunk import (
-    DRIVING_CONTEXT_S,
+    NO_INPUTS,
     SAMPLE_RATE_HZ,
     Chunk,
     ChunkRequest,
     Engine,
     EngineInfo,
-    Inputs,
     Progress,
     StepValues,
-    frames_to_samples,
-    num_prefix_frames,
 )
-from ltx_live.media.audio import read_audio
-from ltx_live.media.driving import Driving
+from ltx_live.errors import MediaError
+from ltx_live.modes.sound import SoundMode
+from ltx_live.modes.use import Setting
 from ltx_live.pocket.description import Batch, Description
 from ltx_live.pocket.measure import onsets
 from ltx_live.pocket.sounds import render_audio
 from ltx_live.stage.playlist import CUT_SAMPLES
+from ltx_live.tempo import Tempo
 
 FILE_RATE_HZ = 44_100
 FILE_S, QUICK_S = 60.0, 5.0
-REACH_SAMPLES = SAMPLE_RATE_HZ // 10  # beyond a chunk's end, which the analysis of its last latent hears
 FILM_S = 5.8  # three chunks of 57 frames
 SEED = 777_000_201  # far from every training seed
 
@@ -49,11 +48,11 @@ CONTRARY = ("slow blue waves with a soft pad", "moving red tunnel in silence")
 
 
 class Driven:
-    """An engine that gets the driving sound of each chunk as the show gives it: a stretch of the plan around it."""
+    """An engine that gets the driving sound of each chunk as the show gives it."""
 
-    def __init__(self, engine: Engine, driving: Driving):
+    def __init__(self, engine: Engine, sound: SoundMode):
         self._engine = engine
-        self._driving = driving
+        self._sound = sound
 
     @property
     def info(self) -> EngineInfo:
@@ -63,20 +62,9 @@ class Driven:
         self._engine.encode(prompts)
 
     def generate(self, request: ChunkRequest) -> Generator[Progress | Chunk, StepValues | None, None]:
-        """The chunk of the engine; once it is there, what was asked for counts as made."""
-        yield from self._engine.generate(replace(request, inputs=driven_inputs(self._driving, request)))
-        self._driving.made()
-
-
-def driven_inputs(driving: Driving, request: ChunkRequest) -> Inputs:
-    """What drives the chunk that a request asks for."""
-    num_prefix = 0
-    if request.continue_from is not None:
-        num_prefix = num_prefix_frames(request.num_frames, request.continue_from[1])
-    end = request.start + frames_to_samples(request.num_frames - num_prefix, request.params.frame_rate)
-    first = request.start - round(DRIVING_CONTEXT_S * SAMPLE_RATE_HZ)
-    sound = driving.ask(request.start, end).stretch(first, end + REACH_SAMPLES - first)
-    return Inputs(driving=sound, driving_start=first)
+        """The chunk of the engine; once it is there, what it was filled with counts as made."""
+        yield from self._engine.generate(replace(request, inputs=self._sound.fill(request, NO_INPUTS)))
+        self._sound.made()
 
 
 @dataclass(frozen=True)
@@ -107,18 +95,32 @@ class _Watch:
         self.num_samples += len(samples)
 
 
-def film(engine: Engine, values: Mapping[str, Any], track: np.ndarray, seconds: float) -> Seen:
-    """A film that a track (S, 2) float32 at 48 kHz drives from its start on, rendered as `render` renders."""
-    driving = Driving()
-    driving.play(track)
+def film(engine: Engine, values: Mapping[str, Any], track: Path, seconds: float) -> Seen:
+    """A film that a sound file drives from its start on, rendered as `render` renders. Raises MediaError."""
+    values = {**values, "audio_input": str(track)}
+    sound = SoundMode(track.parent, Tempo())
+    sound.take(values)
+    while not sound.driving.is_on:
+        for told in sound.tick(0.0, 0.0, may_open=False):
+            if isinstance(told, Setting):
+                raise MediaError(told.text)
+        time.sleep(0.01)
     generation = params.snapshot(params.GenerationParams, values)
     rate, watch = generation.frame_rate, _Watch()
     made = render.Film(watch, params.snapshot(params.OutputParams, values), round(seconds * rate), rate)
-    for chunk in render.chunks(Driven(engine, driving), generation):
+    for chunk in render.chunks(Driven(engine, sound), generation):
         made.append(chunk)
         if made.is_complete:
             break
     return Seen(np.array(watch.brightness), np.concatenate(watch.sound))
+
+
+def film_to(engine: Engine, values: Mapping[str, Any], track: np.ndarray, seconds: float) -> Seen:
+    """A film that a track (S, 2) float32 at 48 kHz drives; see `film`."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "track.wav"
+        write_wave(path, track, SAMPLE_RATE_HZ)
+        return film(engine, values, path, seconds)
 
 
 # --- The sound -------------------------------------------------------------------------------------------------------
@@ -130,7 +132,7 @@ def sound_bars(engine: Engine, values: Mapping[str, Any], quick: bool) -> Iterat
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "track.wav"
         write_wave(path, sweeps(seconds + 3, FILE_RATE_HZ), FILE_RATE_HZ)
-        heard = film(engine, values, read_audio(path), seconds).sound
+        heard = film(engine, values, path, seconds).sound
     wanted = sweeps(seconds + 3, SAMPLE_RATE_HZ)[: len(heard)]
     error = float(np.abs(heard - wanted)[CUT_SAMPLES:].max())  # a take is faded in
     margin = SAMPLE_RATE_HZ // 10
@@ -211,7 +213,7 @@ def _followed(
 ) -> list[Followed]:
     made = []
     for prompt in prompts:
-        films = [film(engine, {**values, "prompt": prompt}, track, FILM_S).brightness for track in tracks]
+        films = [film_to(engine, {**values, "prompt": prompt}, track, FILM_S).brightness for track in tracks]
         made.append(follow(prompt, films, [onsets(track) for track in tracks], values["frame_rate"]))
         print(made[-1], flush=True)
     return made

@@ -1,29 +1,31 @@
 """A live input that drives: is the delay what is said, and do pulses fall on the beat? On a clock turned by hand.
 
-Session, timeline, plan of the driving sound, ring of the input and engine are the show's own; sound card, input and
-time are not, so that what is measured is where things are placed and not how busy this machine is.
+Session, timeline, the mode for sound with its ring, and engine are the show's own; sound card, input device and time
+are not, so that what is measured is where things are placed and not how busy this machine is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ltx_live import params
 from ltx_live.bench._bars import Bar
-from ltx_live.bench._driven import SEED, beat_times_s, driven_inputs, drums
+from ltx_live.bench._driven import SEED, beat_times_s, drums
 from ltx_live.bench._pulses import off_the_beat, place
-from ltx_live.chunk import SAMPLE_RATE_HZ, Chunk, Engine
+from ltx_live.chunk import NO_INPUTS, SAMPLE_RATE_HZ, Chunk, Engine
 from ltx_live.engine.process import Ready
-from ltx_live.media.driving import Driving, delay_step_s
 from ltx_live.media.live_sound import LiveSound
+from ltx_live.modes.sound import SoundMode
 from ltx_live.moment import Moment
 from ltx_live.session import Session
 from ltx_live.stage.playlist import read
 from ltx_live.stage.timeline import Timeline
+from ltx_live.tempo import Tempo
 
 TICK_SAMPLES = SAMPLE_RATE_HZ // 100
 INPUT_LATENCY_S, OUTPUT_LATENCY_S = 0.02, 0.03
@@ -52,20 +54,34 @@ class Played:
     said: list[tuple[int, float]] = field(default_factory=list)
 
 
-class Room:
-    """Plays a track (S, 2) float32 to the live input of a show with these values, whose input aligns by `align`."""
+class RoomInput:
+    """An AudioInput whose device is always there; the room writes its `sound`."""
 
-    def __init__(
-        self, engine: Engine, values: Mapping[str, Any], track: np.ndarray, align: str = "off", bpm: float = 120
-    ):
+    device = "room"
+
+    def __init__(self) -> None:
+        self.sound = LiveSound()
+
+    def open(self, pattern: str = "") -> None:
+        """It is open."""
+
+    def check(self, may_open: bool = True) -> None:
+        """It is never lost."""
+
+
+class Room:
+    """Plays a track (S, 2) float32 to the live input of a show with these values, which lets it be heard."""
+
+    def __init__(self, engine: Engine, values: Mapping[str, Any], track: np.ndarray):
+        values = {**values, "audioin/source": "live", "audio/monitor": True}
         self.played = Played()
         self._engine = engine
         self._track = track
         self._generation = params.snapshot(params.GenerationParams, values)
         self._crossfade_s = values["out/crossfade"]
-        self._sound, self._driving = LiveSound(), Driving()
-        self._driving.listen(self._sound)
-        self._driving.delay_step_s = delay_step_s(align, bpm, 4)
+        self._sound = SoundMode(Path(), Tempo(values["tempo/bpm"]))
+        self._sound.input = RoomInput()
+        self._sound.take(values)
         self._session, self._timeline = Session(), Timeline()
         self._session.handle(Ready(engine.info), 0.0)
         self._random = np.random.default_rng(1)
@@ -83,7 +99,7 @@ class Room:
         for _ in range(round(seconds * SAMPLE_RATE_HZ / TICK_SAMPLES)):
             self._hear()
             self._capture()
-            self._driving.follow(self._now_s, self._position)
+            list(self._sound.tick(self._now_s, self._position, may_open=True))
             self._show()
             self._work()
 
@@ -104,9 +120,10 @@ class Room:
     def _capture(self) -> None:
         """The input's block of what was to be heard in the room a little ago, on the input's own clock."""
         rate_hz = SAMPLE_RATE_HZ * (1 + 1e-6 * INPUT_PPM)
-        while (self._sound.num_samples + TICK_SAMPLES) / rate_hz <= self._now_s - INPUT_LATENCY_S:
-            times_s = (self._sound.num_samples + np.arange(TICK_SAMPLES)) / rate_hz
-            self._sound.write(self._track[np.rint(times_s * SAMPLE_RATE_HZ).astype(int)], times_s[0])
+        sound = self._sound.input.sound
+        while (sound.num_samples + TICK_SAMPLES) / rate_hz <= self._now_s - INPUT_LATENCY_S:
+            times_s = (sound.num_samples + np.arange(TICK_SAMPLES)) / rate_hz
+            sound.write(self._track[np.rint(times_s * SAMPLE_RATE_HZ).astype(int)], times_s[0])
 
     def _show(self) -> None:
         picture = self._timeline.frame_at(self._position)
@@ -124,7 +141,7 @@ class Room:
             chunk, self._made = self._made[1], None
             committed = self._position + round(OUTPUT_LATENCY_S * SAMPLE_RATE_HZ)
             self._timeline.append(chunk, committed, self._crossfade_s)
-            self._driving.made()
+            self._sound.made()
             self._session.handle(chunk, self._now_s)
         playlist = self._timeline.playlist
         self._timeline.advance(self._position, playlist.generation)
@@ -141,8 +158,8 @@ class Room:
         request = self._session.decide(moment)
         if request is None:
             return
-        *_, chunk = self._engine.generate(replace(request, inputs=driven_inputs(self._driving, request)))
-        self.played.said.append((request.start, self._driving.delay_s))
+        *_, chunk = self._engine.generate(replace(request, inputs=self._sound.fill(request, NO_INPUTS)))
+        self.played.said.append((request.start, self._sound.delay_s))
         self._made = self._now_s + self._random.uniform(*CHUNK_TIMES_S), chunk
 
 
@@ -181,7 +198,7 @@ def bars(engine: Engine, values: Mapping[str, Any], quick: bool) -> Iterator[Bar
     for bpm in TEMPOS_BPM[:1] if quick else TEMPOS_BPM:
         track, beats_s = drums(bpm, SEED, seconds + 1), beat_times_s(bpm, SEED, seconds)
         for align in ("beat",) if quick else ("off", "beat", "bar"):
-            room = Room(engine, values, track, align, bpm)
+            room = Room(engine, {**values, "live_align": align, "tempo/bpm": float(bpm)}, track)
             room.play(seconds)
             delays = delays_s(room.played, track)
             errors_ms.append(1000 * float(np.abs(delays[:, 0] - delays[:, 1]).max()))

@@ -12,12 +12,12 @@ from typing import Any
 from ltx_live import pocket, render
 from ltx_live.bench import _driven, _i2v, _live
 from ltx_live.bench._bars import Bar, print_bars
+from ltx_live.chunk import Engine
 from ltx_live.config import Config, initial_values
-from ltx_live.engine.ltx import LtxEngine
 from ltx_live.engines import engine_spec
 from ltx_live.options import Parser, setting
 
-Part = Callable[[LtxEngine, Mapping[str, Any], bool], Iterable[Bar]]
+Part = Callable[[Engine, Mapping[str, Any], bool], Iterable[Bar]]
 """(engine, values, quick) to bars; it prints what it measures on the way."""
 
 PARTS: dict[str, Part] = {

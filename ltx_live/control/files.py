@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import re
+from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 
@@ -40,25 +41,28 @@ TABLES = {
 """The whole grammar of mapping files: what every table may hold."""
 
 
-def load_mappings(chosen: str, home: Path) -> tuple[Mapping, ...]:
+Load = Callable[[Path, list[Path]], Mapping]
+
+
+def load_mappings(chosen: str, home: Path, load: Load | None = None) -> tuple[Mapping, ...]:
     """The mappings of a show; a port gets the one that fits it best, the first of equals.
 
     A chosen name or file stands alone and serves every port. `default` means: each controller by the mapping that has
     its device, any other by `default.toml`. Looked for in `home/mappings`, the package, the repository; the first file
     of a name wins. Raises ConfigError.
     """
-    folders = mapping_folders(home)
+    folders, load = mapping_folders(home), load or load_mapping
     if chosen != DEFAULT:
         saved = home / "mappings" / SAVED
-        mapping = load_mapping(find_file(chosen, [saved, *folders], "mapping"), folders)
+        mapping = load(find_file(chosen, [saved, *folders], "mapping"), folders)
         return (dataclasses.replace(mapping, inputs=()),)
     paths: dict[str, Path] = {}
     for folder in folders:
         paths |= {path.stem: path for path in sorted(folder.glob("*.toml")) if path.stem not in paths}
     default = paths.pop(DEFAULT, None)
-    mappings = [load_mapping(path, folders) for path in paths.values()]
+    mappings = [load(path, folders) for path in paths.values()]
     own = [mapping for mapping in mappings if mapping.inputs]
-    general = [dataclasses.replace(load_mapping(default, folders), serves_device=False)] if default else []
+    general = [dataclasses.replace(load(default, folders), serves_device=False)] if default else []
     return (*own, *general)
 
 
@@ -84,7 +88,7 @@ def _load(path: Path, folders: list[Path], extending: tuple[Path, ...]) -> Mappi
     source.check(MAPPING, source.table, "mapping", where="")
     _check_version(source)
     base = _extended(source, folders, (*extending, path)) if "extends" in source.table else None
-    device = _device(source, folders, base)
+    device, files = _device(source, folders, base)
     controls = {control.id: control for control in device.controls}
     bindings = _bindings(source, controls)
     if base is not None:
@@ -99,6 +103,7 @@ def _load(path: Path, folders: list[Path], extending: tuple[Path, ...]) -> Mappi
         device=device,
         controls=device.controls,
         feedback=(*feedback, *(base.feedback if base else ())),
+        files=(path, *files, *(base.files if base else ())),
         follows_clock=table(source, "clock", CLOCK).get("use", True),
     )
 
@@ -123,16 +128,16 @@ def _extended(source: Source, folders: list[Path], extending: tuple[Path, ...]) 
     return load_mapping(path, folders, extending)
 
 
-def _device(source: Source, folders: list[Path], base: Mapping | None) -> Device:
-    """The device that a mapping names or inherits, with what the mapping adds to it."""
-    known = base.device if base is not None else None
+def _device(source: Source, folders: list[Path], base: Mapping | None) -> tuple[Device, tuple[Path, ...]]:
+    """The device that a mapping names or inherits, with what the mapping adds to it, and its file."""
+    known, files = (base.device, ()) if base is not None else (None, ())
     if "device" in source.table:
         try:
             path = find_file(source.table["device"], [folder / "devices" for folder in folders], "device")
         except ConfigError as error:
             raise source.error(str(error), key="device") from None
-        known = load_device(path)
-    return read_device(source, known)
+        known, files = load_device(path), (path,)
+    return read_device(source, known), files
 
 
 def _bindings(source: Source, controls: dict[str, Control]) -> tuple[Binding, ...]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from ltx_live.control import learned
 from ltx_live.control.event import NOTICE, Event, Origin, Transaction, guard
-from ltx_live.control.files import DEFAULT, load_mappings, mapping_folders
+from ltx_live.control.files import DEFAULT, load_mapping, load_mappings, mapping_folders
 from ltx_live.control.learn import Lesson
 from ltx_live.control.mapping import Mapping
 from ltx_live.errors import ConfigError
@@ -21,6 +21,43 @@ LOADED = "/mappings"
 POLL_S = 0.25
 
 Signature = dict[Path, tuple[int, int]]
+
+
+def signature(paths: Iterable[Path]) -> Signature:
+    """Time and size of the files; those that are not there are left out."""
+    found: Signature = {}
+    for path in paths:
+        try:
+            status = path.stat()
+        except OSError:
+            continue
+        found[path] = (status.st_mtime_ns, status.st_size)
+    return found
+
+
+class Shelf:
+    """The mappings that have been read. One is read again when one of its files has changed, and all of them when a
+    file has come or gone, which another may have meant."""
+
+    def __init__(self) -> None:
+        self._read: dict[Path, tuple[Signature, Mapping]] = {}
+        self._paths: set[Path] = set()
+
+    def load(self, chosen: str, home: Path) -> tuple[Mapping, ...]:
+        """As `load_mappings`."""
+        paths = {path for folder in mapping_folders(home) for path in folder.rglob("*.toml")}
+        if paths != self._paths:
+            self._paths = paths
+            self._read.clear()
+        return load_mappings(chosen, home, self._load)
+
+    def _load(self, path: Path, folders: list[Path]) -> Mapping:
+        known = self._read.get(path)
+        if known is None or known[0] != signature(known[1].files):
+            before = signature([path])
+            mapping = load_mapping(path, folders)
+            known = self._read[path] = signature(mapping.files) | before, mapping
+        return known[1]
 
 
 class Library:
@@ -39,7 +76,8 @@ class Library:
         self._poll_s = poll_s
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="mappings", daemon=True)
-        self.mappings = load_mappings(chosen, home)
+        self._shelf = Shelf()
+        self.mappings = self._shelf.load(chosen, home)
 
     @property
     def is_chosen(self) -> bool:
@@ -93,18 +131,18 @@ class Library:
             self._say(f"{error}; the mapping before stays in force")
 
     def _load(self) -> None:
-        self._put(load_mappings(self._chosen, self._home))
+        self._put(self._shelf.load(self._chosen, self._home))
         self._say("MIDI mappings read again")
 
     def _learn(self, lesson: Lesson, page: int, mapping: Mapping | None) -> None:
         path = learned.write_lesson(lesson, page, mapping, self._home)
         if self.is_chosen:
             self._chosen = str(path)
-        self._put(load_mappings(self._chosen, self._home))
+        self._put(self._shelf.load(self._chosen, self._home))
         self._say(f"learned: {lesson.control} of {lesson.port} -> {lesson.target}, in {path}")
 
     def _choose(self, name: str) -> None:
-        self._put(load_mappings(name, self._home))
+        self._put(self._shelf.load(name, self._home))
         self._chosen = name
         self._say(f"MIDI mapping {name} in force")
 
@@ -113,15 +151,7 @@ class Library:
         folders = mapping_folders(self._home)
         paths = [path for folder in folders for path in folder.rglob("*.toml")]
         chosen = Path(self._chosen).expanduser()
-        paths += [chosen] if self.is_chosen and chosen.suffix == ".toml" else []
-        found: Signature = {}
-        for path in paths:
-            try:
-                status = path.stat()
-            except OSError:
-                continue
-            found[path] = (status.st_mtime_ns, status.st_size)
-        return found
+        return signature([*paths, *([chosen] if self.is_chosen and chosen.suffix == ".toml" else [])])
 
     def _put(self, mappings: tuple[Mapping, ...]) -> None:
         self._target.put((Event(LOADED, (mappings,), Origin("app", "mappings"), time.perf_counter()),))

@@ -28,7 +28,8 @@ class Mapping:
     """One mapping file: the bindings for the ports whose name matches `inputs` (globs; none = every port).
 
     `device` are the facts of the controller, `controls` all that are known by a name; `follows_clock`: its clock may
-    lead the tempo. `serves_device`: it was chosen, or made, for the ports it serves, and is no general one.
+    lead the tempo. `files` are all that it was read from. `serves_device`: it was chosen, or made, for the ports it
+    serves, and is no general one.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Mapping:
     feedback: tuple[Feedback, ...] = ()
     follows_clock: bool = True
     serves_device: bool = True
+    files: tuple[Path, ...] = ()
 
     def fit(self, port: str) -> int:
         """How well a port, by its cleaned name, is the controller that this mapping is for: 0 = not, more = better."""

@@ -18,7 +18,7 @@ STALL_S = 0.1
 """A sound of which nothing new came for this long is silent: a live input's blocks take 10 to 40 ms."""
 
 
-class Sound(NamedTuple):
+class Stream(NamedTuple):
     """A sound that grows: `read(position, num_samples)` gives (num_samples, 2) float32; `end` is where it is now."""
 
     read: Callable[[int, int], np.ndarray]
@@ -40,13 +40,13 @@ class Signals:
         self._meter.response = Response(values["react/attack"], values["react/release"])
         self._shapes = {name: (values[f"react/{name}/gain"], values[f"react/{name}/cutoff"]) for name in SIGNALS}
 
-    def update(self, sound: Sound | None, now_s: float) -> Mapping[str, float]:
+    def update(self, sound: Stream | None, now_s: float) -> Mapping[str, float]:
         """Measure what has come since the last tick; None is silence. Times are `time.perf_counter` seconds."""
         levels = self._meter.update(self._new(sound, now_s))
         self.values = {name: shaped(getattr(levels, name), *self._shapes[name]) for name in SIGNALS}
         return self.values
 
-    def _new(self, sound: Sound | None, now_s: float) -> np.ndarray:
+    def _new(self, sound: Stream | None, now_s: float) -> np.ndarray:
         """The samples (N, 2) since the last tick; where the sound stands still, silence as long as the tick took."""
         num_elapsed = round(min(now_s - self._told_s, 1.0) * SAMPLE_RATE_HZ)
         self._told_s = now_s

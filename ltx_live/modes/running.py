@@ -82,6 +82,14 @@ class Modes:
                 fields["schedule"] = "linear_quadratic"  # which is the distilled list at 8 steps
         return dataclasses.replace(params, **fields)
 
+    def limited(self, params: Any, moved: Any) -> Any:
+        """What modulators have made of applied values: a LoRA that is not played stays out, and steps are kept up."""
+        if moved is params:
+            return params
+        strengths = [new if old else 0.0 for old, new in zip(params.lora_strength, moved.lora_strength, strict=True)]
+        num_steps = self._pace.steps(self._costly(), moved.num_steps)
+        return dataclasses.replace(moved, lora_strength=tuple(strengths), num_steps=num_steps)
+
     def filled(self, request: ChunkRequest) -> ChunkRequest | None:
         """The request with its inputs; None while they are being prepared: ask again with the same."""
         inputs = self.guide.fill(request, self.image.fill(request, NO_INPUTS))

@@ -19,7 +19,7 @@ from ltx_live.chunk import (
 from ltx_live.media.audio import Sound, read_sound
 from ltx_live.media.driving import Driving, delay_step_s, heard
 from ltx_live.media.loader import Loader
-from ltx_live.media.signals import Sound as Heard
+from ltx_live.media.signals import Stream
 from ltx_live.modes.use import Arrival, Setting, Told, Used, asset
 from ltx_live.stage.audio_input import AudioInput
 from ltx_live.tempo import Tempo
@@ -74,7 +74,7 @@ class SoundMode:
         return "sound loading" if self._loader.is_reading else ""
 
     def take(self, values: Mapping[str, Any]) -> None:
-        """Follow the values `audio_input`, `audio_mode`, `audioin/...`, `live_align`, `audio/...` and `react/source`."""
+        """Follow the values `audio_input`, `audio_mode`, `audioin/...`, `live_align`, `audio/...`, `react/source`."""
         self._values = dict(values)
         self.driving.loops, self.driving.gain = values["audioin/loop"], values["audioin/gain"]
         if values["audio_input"] != self._wish:
@@ -149,12 +149,13 @@ class SoundMode:
         """The chunk that was filled last is in the timeline."""
         self.driving.made()
 
-    def heard_now(self, position: int) -> Heard | None:
-        """The input for a look that follows it: a driving file as it is heard at a media position, else a live input
-        as it comes, without the delay of the picture; None where there is neither."""
+    def hear(self, position: int) -> Stream | None:
+        """The input for a look that follows it: a driving file as it is heard at a media position, else a live input as
+        it comes, without the delay of the picture; None where there is neither."""
         if self.driving.is_on and not self.driving.is_live:
-            return Heard(self.driving.plan.stretch, position)
-        return Heard(self.input.sound.read, self.input.sound.num_samples) if self.input.device is not None else None
+            return Stream(self.driving.plan.stretch, position)
+        live = self.input.sound
+        return None if self.input.device is None else Stream(live.read, live.num_samples)
 
     def close(self) -> None:
         """Listen no more."""

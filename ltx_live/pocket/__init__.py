@@ -9,5 +9,5 @@ def weights_folder() -> Path:
 
 
 def lora_folder() -> Path:
-    """Where the pocket's own LoRAs lie, in the package itself."""
+    """Where the pocket's LoRAs lie: a style, an IC-LoRA for structure and an ID-LoRA for voices."""
     return Path(__file__).parent / "loras"

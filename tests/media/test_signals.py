@@ -6,7 +6,7 @@ import pytest
 from ltx_live import params
 from ltx_live.chunk import SAMPLE_RATE_HZ
 from ltx_live.media.levels import LevelMeter
-from ltx_live.media.signals import Signals, Sound, shaped
+from ltx_live.media.signals import Signals, Stream, shaped
 
 RNG = np.random.default_rng(3)
 
@@ -25,7 +25,7 @@ def tone(hz, seconds=2.0, size=0.5):
 def follow(signals, samples, ticks=60, start_s=5.0):
     """The values after each of some ticks of 1/60 s over the samples."""
     reader = lambda position, num: samples[position : position + num]  # noqa: E731
-    return [signals.update(Sound(reader, 800 * (k + 1)), start_s + (k + 1) / 60) for k in range(ticks)]
+    return [signals.update(Stream(reader, 800 * (k + 1)), start_s + (k + 1) / 60) for k in range(ticks)]
 
 
 @pytest.mark.parametrize(("hz", "band"), [(60, "low"), (800, "mid"), (6000, "high")])
@@ -68,7 +68,7 @@ def test_attack_and_release_are_followed():
 
 def test_it_falls_where_the_sound_stands_still_or_is_gone():
     sound, silent = tone(800), lambda position, num: np.zeros((num, 2), np.float32)
-    for rest in (Sound(silent, 800 * 60), None):
+    for rest in (Stream(silent, 800 * 60), None):
         signals = made()
         follow(signals, sound)
         after = [signals.update(rest, 6.0 + (k + 1) / 60)["mid"] for k in range(60)]
@@ -80,4 +80,4 @@ def test_a_jump_either_way_is_no_fault():
     follow(signals, sound)
     reader = lambda position, num: sound[position : position + num]  # noqa: E731
     for end, now_s in ((1_200_000, 6.02), (48_000, 6.04), (48_800, 26.0)):
-        assert signals.update(Sound(reader, end), now_s)["mid"] == pytest.approx(0.9, abs=0.03)
+        assert signals.update(Stream(reader, end), now_s)["mid"] == pytest.approx(0.9, abs=0.03)

@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -46,6 +47,21 @@ def test_an_image_cuts_in_once_and_the_flow_goes_on_from_it(play):
     assert all(request.inputs.image is None and request.continue_from for request in later)
     assert later[0].params.i2v_image == led.params.i2v_image and it.session.statistics.num_cuts == 1
     assert it.show._status().mode == "image red.png"
+
+
+def test_modulators_do_not_wake_a_lora_that_is_out_nor_outrun_what_is_kept_up(play):
+    it = play()
+    modes, base = it.show._flow.modes, it.show._desk.generation
+    moved = replace(base, num_steps=20, lora_strength=(0.5,) * 8)
+    params = replace(base, lora_strength=(1.0,) + (0.0,) * 7)
+    assert modes.limited(params, moved) == replace(moved, lora_strength=(0.5,) + (0.0,) * 7)
+    assert modes.limited(params, params) is params
+    it.send("/ltx/ref/source", "a.mp4")
+    it.until(lambda: modes.guide.is_active)
+    for _ in range(2):
+        modes._pace.steps(modes._costly(), 8)
+        modes._pace.made(modes._costly(), 8, 8, 0.6)
+    assert modes.limited(params, moved).num_steps == modes.applied(base).num_steps < 8
 
 
 def test_a_reference_is_given_to_every_chunk_in_time(play):
