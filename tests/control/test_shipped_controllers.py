@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from ltx_live.control.bank import slot_values
+from ltx_live.control.bind_table import BIND
+from ltx_live.control.binding import ACTIONS
 from ltx_live.control.device_files import load_device
 from ltx_live.control.event import NOTICE, Event, Origin
 from ltx_live.control.files import load_mappings, mapping_folders
@@ -29,6 +31,10 @@ def weights(first=1, last=8):
 
 def loras(last=8):
     return [f"lora/{i}/strength" for i in range(1, last + 1)]
+
+
+def depths(last=8):
+    return [f"mod/{i}/depth" for i in range(1, last + 1)]
 
 
 def bank(first, last):
@@ -82,7 +88,10 @@ STREAMS = {
         *buttons(1, range(48, 56), weights()),
         ([0xB0, 62, 127, 0xB0, 62, 0], {"midi/page"}),
         *faders(1, range(0, 7), loras(7)),
-        *buttons(1, range(48, 56), loras()),
+        *buttons(1, range(48, 56), [f"lora/{i}/active" for i in range(1, 9)]),
+        ([0xB0, 62, 127, 0xB0, 62, 0], {"midi/page"}),
+        *faders(1, range(0, 7), depths(7)),
+        *buttons(1, range(48, 56), [f"mod/{i}/active" for i in range(1, 9)]),
         ([0xB0, 61, 127, 0xB0, 61, 0], {"midi/page"}),
     ],
     "MIDI Mix:MIDI Mix MIDI 1": [
@@ -90,7 +99,8 @@ STREAMS = {
         *faders(1, [62], ["out/master"]),
         *faders(1, midimix_columns(16), [*LOOK, "continuity"]),
         *faders(1, midimix_columns(17), loras()),
-        *faders(1, midimix_columns(18), MAKING),
+        *faders(1, midimix_columns(18), depths()),
+        *shifted([0x90, 27, 127, 0x80, 27, 0], faders(1, midimix_columns(18), MAKING)),
         *notes(1, range(3, 25, 3), bank(1, 8)),
         *notes(1, range(1, 23, 3), weights()),
         *notes(1, [26], ["midi/page"]),
@@ -125,7 +135,8 @@ STREAMS = {
         *faders(9, range(77, 85), [*weights(1, 7), "out/master"]),
         *faders(9, range(13, 21), [*LOOK, "continuity"]),
         *faders(9, range(29, 37), loras()),
-        *faders(9, range(49, 57), MAKING),
+        *faders(9, range(49, 57), depths()),
+        *shifted([0x98, 107, 127, 0x88, 107, 0], faders(9, range(49, 57), MAKING)),
         *notes(9, [*range(41, 45), *range(57, 61)], bank(1, 8)),
         *notes(9, [*range(73, 77), *range(89, 93)], weights()),
         *notes(9, (105, 106, 108), ["out/freeze", "audio/mute", "rec/toggle"]),
@@ -227,3 +238,29 @@ def test_clock_and_active_sensing_are_no_controls():
     MidiReceiver(events).inject(bytes([0xFE, 0xF8, 0xFE]), "nanoKONTROL2")
     assert events.empty()
     assert Mapper(()).translate(Event("/clock/tick", (1.0,), Origin("midi", "x"), 0.0), {})[0].address == "/clock/tick"
+
+
+def test_a_mapping_written_from_the_readme_does_what_its_writer_meant(tmp_path):
+    """The ten lines of the README, and what each line of its list offers."""
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    text = readme.split("```toml\n")[1].split("```")[0]
+    assert len([line for line in text.splitlines() if line.strip()]) <= 10
+    (tmp_path / "mappings").mkdir()
+    (tmp_path / "mappings" / "mine.toml").write_text(text)
+    bound = Mapper(load_mappings("default", tmp_path)).bound("USB My Pad MIDI 1")
+    assert [bound.at("cc", 1, i)[0].to for i in range(1, 9)] == weights()
+    assert [(b.to, b.action) for b in bound.at("note", 10, 36)] == [("out/blackout", "toggle")]
+    section = readme.split("## MIDI\n")[1].split("\n## ")[0]
+    offered = [
+        'control = "cc:1:20:rel_2c"\nto = "out/hue"\nstep = 2',
+        'control = "cc:1:0:14"\nto = "out/master"\nrange = [0.2, 0.8]\ncurve = [0, 0.5, 1]\nsteps = 5\nsmooth_ms = 200',
+        'control = "note:1:40"\naction = "scene"\nvalues = { "out/hue" = 30, prompt = "a red fox" }\nalso = true',
+        'control = "note:1:41"\nto = "tempo/quantise"\nvalue = "bar"\nshift = "note:1:98"\nwhen = { pause = 1 }',
+        'control = "note:1:42"\nto = "restart"\nlong_ms = 500\nquantise = "bar"\npage = 2',
+    ]
+    more = "\n".join(f"[[bind]]\n{each}" for each in offered) + "\n[clock]\nuse = false\n"
+    (tmp_path / "mappings" / "mine.toml").write_text('extends = "default"\n' + text + more)
+    bound = Mapper(load_mappings("default", tmp_path)).bound("USB My Pad MIDI 1")
+    assert len(bound.mapping.bindings) > 14 and not bound.mapping.follows_clock
+    for word in [*ACTIONS, "takeover", "pickup", "scale", "jump", *(key for key in BIND.types if key != "unit")]:
+        assert f"`{word}" in section or f"{word} = " in section, word
