@@ -96,7 +96,7 @@ class Controllers:
                 self._say(refused)
         if outcome.errors and origin.kind == "midi":
             names = [event.address.removeprefix("/ltx/") for event in events]
-            port = next((port for port in self._came if origin.name.startswith(port)), "")
+            port = max((port for port in self._came if origin.name.startswith(port)), key=len, default="")
             self._leds.failed(port, names, time.perf_counter())
 
     def tick(self, now_s: float, seen: Seen, next_beat: NextBeat) -> None:

@@ -111,6 +111,49 @@ os._exit(0)
 """
 
 
+SENDER = """
+import os, queue, time
+from pathlib import Path
+import mido
+from ltx_live.control.device_files import load_device
+from ltx_live.control.files import mapping_folders
+from ltx_live.control.midi import LIGHTS
+from ltx_live.control.midi_out import MidiSender
+
+got, events = [], queue.SimpleQueue()
+folder = mapping_folders(Path("/nonexistent"))[-1]
+device = load_device(folder / "devices" / "launchpad_mini_mk3.toml")
+sender = MidiSender(events, poll_s=0.2)
+sender.start()
+sender.open("LPMiniMK3 MI", device)  # before its output is there
+time.sleep(0.5)
+assert events.empty()
+lights = mido.open_input("MI", virtual=True, client_name="LPMiniMK3", callback=lambda m: got.append(m.hex()))
+((event,),) = (events.get(timeout=10),)
+print(event.address == LIGHTS, event.args)
+sender.send("LPMiniMK3 MI", [bytes((0x90, 11, 21)), bytes((0xB0, 91, 0))])
+sender.send("another port", [bytes((0x90, 1, 1))])
+time.sleep(1)
+print(got)
+sender.close()
+time.sleep(0.5)
+print(got[3:-1] == [led.message("off").hex(" ").upper() for led in device.leds], got[-1])
+os._exit(0)
+"""
+
+
+def test_a_controller_is_made_ready_and_left_as_its_file_says(jack):
+    """Its output port may come later than its input; SysEx goes first, lights are turned off at the end."""
+    ran = subprocess.run(
+        [sys.executable, "-c", SENDER], env=os.environ | jack, capture_output=True, text=True, timeout=60
+    )
+    assert ran.stdout.splitlines() == [
+        "True ('LPMiniMK3 MI',)",
+        "['F0 00 20 29 02 0D 0E 01 F7', '90 0B 15', 'B0 5B 00']",
+        "True F0 00 20 29 02 0D 0E 00 F7",
+    ], ran.stdout + ran.stderr
+
+
 def learned_in_terminal(jack, home, *arguments):
     command = [sys.executable, "-c", PUPIL, str(home), *arguments]
     ran = subprocess.run(command, env=os.environ | jack, capture_output=True, text=True, timeout=60, cwd=ROOT)

@@ -153,6 +153,15 @@ STREAMS = {
         *buttons(1, range(79, 29, -10), ["tempo/quantise"] * 5),
         *buttons(1, (29, 19), ["restart", "bank/random"]),
     ],
+    "X-TOUCH MINI:X-TOUCH MINI MIDI 1": [
+        *faders(11, range(1, 9), weights()),
+        *faders(11, range(11, 19), loras()),
+        *faders(11, (9, 10), ["out/master"] * 2),
+        *notes(11, range(0, 8), weights()),
+        *notes(11, range(8, 24), bank(1, 16)),
+        *notes(11, range(24, 32), [f"lora/{i}/active" for i in range(1, 9)]),
+        *notes(11, range(32, 48), bank(17, 32)),
+    ],
     "generic8": [
         *faders(5, range(20, 28), [*weights(1, 7), "out/master"]),
         *faders(2, range(102, 110), [*LOOK, "continuity"]),
