@@ -14,6 +14,7 @@ from ltx_live import params
 from ltx_live.errors import ConfigError
 
 OSC_PORT = 9130
+HTTP_PORT = 9132
 EMBEDDED = ("pocket", "testcard")
 """Models that are always there and load within seconds."""
 
@@ -27,9 +28,13 @@ class Config:
     `model` is `pocket`, `testcard`, the name of a downloaded set or a path; `text_encoder` is a file or folder for that
     part alone; `memory` and `max_vram_gb` as in `ltx_live.weights.memory`; `loras` are (file, strength), played
     by their place as `lora/N`; `lora_unmatched` says what keys of theirs that match no layer are: an `error`, or a
-    reason to `warn`; `osc` is (host, port); `midi` and `audio` are name patterns, "" = choose,
-    "none" = off; `screen` counts from 1; `window_px` is the window's size while it is not fullscreen; `duration_s`
-    None = until quit.
+    reason to `warn`; `osc` and `http` are (host, port), `http` None = off; `midi` and `audio` are name patterns,
+    "" = choose, "none" = off; `screen` counts from 1; `window_px` is the window's size while it is not fullscreen;
+    `duration_s` None = until quit.
+
+    `show` is the show file and `state` where the last state is kept, None = nowhere; `cues` come from `cues_file`,
+    `snapshots` are values by number, `own_bank` leaves empty slots of the bank empty; `base` are the values that there
+    would be without show file and options; `told` is a line to say at the start.
     """
 
     model: str = "pocket"
@@ -42,7 +47,16 @@ class Config:
     lora_unmatched: str = "error"
     values: Mapping[str, Any] = field(default_factory=dict)
     mapping: str = "default"
+    show: Path | None = None
+    cues: tuple[Any, ...] = ()
+    cues_file: Path | None = None
+    snapshots: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
+    own_bank: bool = False
+    base: Mapping[str, Any] = field(default_factory=params.defaults)
+    state: Path | None = None
+    told: str = ""
     osc: tuple[str, int] = ("127.0.0.1", OSC_PORT)
+    http: tuple[str, int] | None = None
     midi: str = ""
     audio: str = ""
     screen: int = 1
@@ -89,15 +103,15 @@ def initial_values(model: str, preset: str | None, settings: Mapping[str, Any]) 
     return values
 
 
-def parse_address(text: str) -> tuple[str, int]:
+def parse_address(text: str, option: str = "--osc", port: int = OSC_PORT) -> tuple[str, int]:
     """`HOST:PORT`, `:PORT` or `PORT` as (host, port); the host defaults to 127.0.0.1. Raises ConfigError."""
-    host, _, port = text.rpartition(":")
+    host, _, digits = text.rpartition(":")
     try:
-        number = int(port)
+        number = int(digits)
     except ValueError:
         number = -1
     if not 0 <= number <= 65535:
-        raise ConfigError(f"--osc {text}: write HOST:PORT, such as 127.0.0.1:{OSC_PORT}")
+        raise ConfigError(f"{option} {text}: write HOST:PORT, such as 127.0.0.1:{port}")
     return host.strip("[]") or "127.0.0.1", number
 
 

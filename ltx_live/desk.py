@@ -17,6 +17,7 @@ from ltx_live.flow import Flow
 from ltx_live.gestures import landing_rules
 from ltx_live.modes.use import Arrival, Setting, Told
 from ltx_live.parts import Parts
+from ltx_live.playback import MORPH
 from ltx_live.pocket.reading import Understood, understand
 from ltx_live.recordings import Recordings
 from ltx_live.stage.timeline import Picture
@@ -63,14 +64,22 @@ class Desk:
             self._tell_understood(meaning)
 
     def obey(self) -> None:
-        """Let the controls that have come take effect."""
+        """Let take effect what happens by itself, and the controls that have come."""
         now_s = time.perf_counter()
         until_s = now_s + CONTROL_S
+        for transaction in self._parts.playback.due(now_s, self._parts.registry.values):
+            self.apply(transaction)
+        self.apply((*self._parts.keeper.update(now_s), *self._flow.keep_link()))
         self._parts.controllers.tick(now_s, self._lit(now_s), self._flow.tempo.next)
         for transaction in drain(self._parts.events):
             self.apply(transaction)
             if time.perf_counter() > until_s:
                 break
+
+    def asked(self) -> None:
+        """A chunk is made with the present values."""
+        if self._parts.playback.asked():
+            self._take_values()
 
     def hear_modes(self, told: Told) -> None:
         """Do what the modes have to tell: show it, set what follows from it, and let what has arrived be pending."""
@@ -100,20 +109,23 @@ class Desk:
         epoch = registry.epoch
         outcome = registry.apply(tuple(events))
         self._parts.controllers.applied(outcome, tuple(events))
+        self._parts.playback.heard(tuple(events), outcome)
+        self._parts.keeper.heard(tuple(events), outcome, time.perf_counter())
+        is_morph = any(event.origin == MORPH for event in events)
         for reply in outcome.replies:
-            self._parts.osc.send(reply.address, reply.args, reply.origin.reply_to)
+            self._parts.reply(reply.origin, reply.address, reply.args)
         for error in outcome.errors:
             self._say_line(error)
         for event in events:
             if event.address == NOTICE:
                 self._say_line(str(event.args[0]), logging.INFO)
-        if outcome.messages:
+        if outcome.messages and not is_morph:
             self.control = outcome.messages[-1]
         if outcome.changes:
             self._take_values()
             self._flow.modes.take(registry.values)
             self._flow.reaction.take(registry.values)
-        if registry.epoch != epoch:
+        if registry.epoch != epoch and not is_morph:
             self._display.latency.asked(registry.epoch, events[0].time_s)
         for change in outcome.changes:
             self._follow(change, events[0])
@@ -131,7 +143,7 @@ class Desk:
         registry = self._parts.registry
         self.output = registry.output()
         self.generation = registry.generation()
-        self.rules = landing_rules(registry.values)
+        self.rules = self._parts.playback.soften(landing_rules(registry.values))
 
     def _say_line(self, text: str, level: int = logging.WARNING) -> None:
         if text:
@@ -148,13 +160,13 @@ class Desk:
         if change.name == "prompt":
             meaning = self._understand(change.new)
             if meaning is not None:
-                self._tell_understood(meaning, event.origin.reply_to)
+                self._tell_understood(meaning, event.origin)
         if change.name.startswith("prompt"):
             self._flow.encode(texts(self.generation))
         elif re.fullmatch(r"bank/\d+/text", change.name):
             self._flow.encode((change.new,))
         elif change.name.startswith("tempo/"):
-            self._flow.tempo.take(self._parts.registry.values, event.time_s)
+            self._flow.take_tempo(self._parts.registry.values, event.time_s)
         elif change.tier == "reload":
             self._say_line(f"{change.name} = {change.new} takes effect when the show is started anew")
 
@@ -162,12 +174,12 @@ class Desk:
         """How the model reads a prompt; only the pocket's words can be told."""
         return understand(prompt) if self._is_pocket else None
 
-    def _tell_understood(self, meaning: Understood, reply_to: tuple | None = None) -> None:
+    def _tell_understood(self, meaning: Understood, origin: Origin | None = None) -> None:
         known, unknown = ", ".join(meaning.known), ", ".join(meaning.unknown)
         text = f"understood: {known or 'nothing'}" + (f"; not understood: {unknown}" if unknown else "")
         self._say_line(text, logging.INFO)
-        if reply_to is not None:
-            self._parts.osc.send(UNDERSTOOD, (known, unknown), reply_to)
+        if origin is not None:
+            self._parts.reply(origin, UNDERSTOOD, (known, unknown))
 
     def _fire(self, fired: Fired, event: Event) -> None:
         """Do what a trigger asks for."""
@@ -189,6 +201,9 @@ class Desk:
                 self._track(fired, event)
             case "lora":
                 self._lora(fired, event)
+            case "cue":
+                for reply in self._parts.playback.answer(fired, event):
+                    self._parts.osc.send(reply.address, reply.args, reply.origin.reply_to)
 
     def _record(self, name: str) -> None:
         recordings, values = self._recordings, self._parts.registry.values
@@ -243,8 +258,7 @@ class Desk:
         loras = self._flow.modes.loras
         if fired.name == "lora/list":
             for row in loras.rack.rows():
-                if event.origin.reply_to is not None:
-                    self._parts.osc.send(LORA, row, event.origin.reply_to)
+                self._parts.reply(event.origin, LORA, row)
             return
         number = loras.free_slot()
         if not fired.args or not isinstance(fired.args[0], str):
@@ -257,4 +271,4 @@ class Desk:
     def _answer(self, question: Event) -> None:
         """Answer a question about the status."""
         for reply in status.answer(question, self._seen.status()):
-            self._parts.osc.send(reply.address, reply.args, reply.origin.reply_to)
+            self._parts.reply(reply.origin, reply.address, reply.args)

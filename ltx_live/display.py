@@ -38,10 +38,14 @@ class Playing:
 
 
 class Display:
-    """Gathers what is told; `latency` measures gestures by the first new picture that shows them."""
+    """Gathers what is told; `cue` is where the cue list stands, in words.
+
+    `latency` measures gestures by the first new picture that shows them.
+    """
 
     def __init__(self, registry: Registry, session: Session, tempo: Tempo, rack: Rack):
         self.latency = Latency()
+        self.cue = ""
         self._registry = registry
         self._session = session
         self._tempo = tempo
@@ -111,6 +115,7 @@ class Display:
             grid=grid,
             mode=status.mode,
             loras=tuple(self._rack.rows()),
+            cue=self.cue,
             recording=recording,
             control=control,
             messages=messages,

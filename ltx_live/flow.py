@@ -12,6 +12,7 @@ from typing import Any
 from ltx_live.chunk import Chunk, ChunkRequest, num_steps
 from ltx_live.control.event import Event, Origin
 from ltx_live.control.midi import CLOCK
+from ltx_live.control.tempo_link import LinkPeer
 from ltx_live.engine.process import Cancelled, Died, EngineProcess, Message
 from ltx_live.loras import Rack
 from ltx_live.modes.running import Modes
@@ -23,6 +24,8 @@ from ltx_live.tempo import MediaBeats, Tempo
 from ltx_live.travel import Texts, Travel, target
 
 BPM = "/ltx/tempo/bpm"
+CLOCK_BPM = 0.1
+"""A MIDI clock wavers: its tempo goes on to a Link session only when it has changed by this much."""
 
 
 @dataclass(slots=True)
@@ -43,7 +46,9 @@ class Flow:
     def __init__(self, engine: EngineProcess, session: Session, rack: Rack, values: Mapping[str, Any], folder: Path):
         now_s = time.perf_counter()
         self.tempo = Tempo(values["tempo/bpm"], values["tempo/beats_per_bar"], now_s)
-        self.tempo.take(values, now_s)
+        self._link: LinkPeer | None = None
+        self._linked_bpm = 0.0  # the tempo that the session had, or was given
+        self.take_tempo(values, now_s)
         self.modes = Modes((values["width"], values["height"]), folder, self.tempo, rack)
         self.modes.take(values)
         self.reaction = Reaction(self.tempo, self.modes.sound.hear)
@@ -78,6 +83,33 @@ class Flow:
         new = self._texts.new(texts)
         if new:
             self._texts.dropped(self._engine.encode(new))
+
+    def take_tempo(self, values: Mapping[str, Any], now_s: float) -> None:
+        """Follow the values of the group `tempo/`. Raises DeviceError for a Link that is not installed."""
+        self.tempo.take(values, now_s)
+        if values["tempo/link"] and self._link is None:
+            self._link, self._linked_bpm = LinkPeer(self.tempo.bpm), self.tempo.bpm
+        elif not values["tempo/link"]:
+            self._leave_link()
+
+    def keep_link(self) -> tuple[Event, ...]:
+        """Keep the beat of the Link session, or give it the tempo that was set here; belongs into every tick."""
+        if self._link is None:
+            return ()
+        now_s, beat, bpm = self._link.read(self.tempo.beats_per_bar)
+        least = CLOCK_BPM if self.tempo.is_clocked(now_s) else 1e-6
+        if abs(self.tempo.bpm - self._linked_bpm) >= least:
+            self._linked_bpm = self.tempo.bpm
+            self._link.set_bpm(self.tempo.bpm)
+            return ()
+        told = self.tempo.follow(bpm, beat, now_s)
+        self._linked_bpm = self._linked_bpm if self.tempo.is_clocked(now_s) else self.tempo.bpm
+        return () if told is None else (Event(BPM, (told,), Origin("app", "link"), now_s),)
+
+    def _leave_link(self) -> None:
+        if self._link is not None:
+            self._link.close()
+            self._link = None
 
     def keep_beat(self, event: Event) -> tuple[Event, ...]:
         """What an event means beside its own effect: the tempo that a MIDI clock or a tap sets."""
@@ -125,8 +157,9 @@ class Flow:
         return action if isinstance(action, ChunkRequest) else None
 
     def close(self) -> None:
-        """Let go of files and devices."""
+        """Let go of files and devices, and leave the Link session."""
         self.modes.close()
+        self._leave_link()
 
     def _send(self) -> None:
         """Send the request under way once its inputs are there."""

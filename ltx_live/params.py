@@ -32,6 +32,7 @@ SIGNALS = ("level", "low", "mid", "high", "onset")
 """What a modulator can follow of a sound."""
 SHAPES = ("sine", "triangle", "saw", "square", "random", "envelope", *SIGNALS)
 NUM_TRACKS = 32
+NUM_SNAPSHOTS = 32
 SEED_MAX = 2**31 - 1
 
 
@@ -84,6 +85,9 @@ def _enum(name: str, default: str, choices: tuple[str, ...], tier: Tier, doc: st
 def _trigger(name: str, tier: Tier, doc: str, **more: Any):
     return Parameter(name, "trigger", None, tier, doc, **more)
 
+
+UNTOUCHED = "out/master, out/blackout, out/freeze, pause, audio, av, tempo, window, rec"
+"""What a snapshot does not touch by default: level, sound, beat, window and recording."""
 
 PARAMETERS: tuple[Parameter, ...] = (
     # Generation, with the specification's names, defaults and ranges.
@@ -203,6 +207,7 @@ PARAMETERS: tuple[Parameter, ...] = (
     _int("tempo/beats_per_bar", 4, 1, 16, "frame", "beats of a bar"),
     _enum("tempo/quantise", "now", LANDINGS, "frame", "where a change that lands `now` lands instead"),
     _bool("tempo/midi_clock", False, "frame", "follow the clock of a MIDI input"),
+    _bool("tempo/link", False, "frame", "share tempo and beat by Ableton Link (an extra)"),
     _trigger("tempo/tap", "frame", "tap tempo"),
     _trigger("tempo/resync", "frame", "beat one is now"),
     _trigger("tempo/nudge_up", "frame", "beats a little earlier"),
@@ -225,6 +230,23 @@ PARAMETERS: tuple[Parameter, ...] = (
     _float("mod/N/depth", 0.0, -1, 1, "frame", "how far it goes, in ranges of the target", count=NUM_MODULATORS),
     _float("mod/N/phase", 0.0, 0, 1, "frame", "shift of the wave, in cycles", count=NUM_MODULATORS),
     _trigger("mod/N/trigger", "frame", "begin the decay of an envelope", count=NUM_MODULATORS),
+    # Snapshots and cues.
+    _trigger("snap/N/save", "frame", "keep the present values in this snapshot", count=NUM_SNAPSHOTS),
+    _trigger("snap/N/recall", "frame", "bring the values of this snapshot back", count=NUM_SNAPSHOTS),
+    _str("snap/N/name", "frame", "the name of this snapshot", count=NUM_SNAPSHOTS),
+    _float("snap/morph", 0.0, 0, 600, "frame", "time in which a recall is reached, 0 = at once", unit="s"),
+    _int("snap/a", 0, 0, NUM_SNAPSHOTS, "frame", "snapshot at snap/xfade 0"),
+    _int("snap/b", 0, 0, NUM_SNAPSHOTS, "frame", "snapshot at snap/xfade 1"),
+    _float("snap/xfade", 0.0, 0, 1, "frame", "mixes snapshots snap/a and snap/b"),
+    Parameter("snap/exclude", "str", UNTOUCHED, "frame", "what a recall leaves alone: names, groups, patterns"),
+    _trigger("cue/go", "frame", "play the next cue"),
+    _trigger("cue/back", "frame", "play the cue before"),
+    _trigger("cue/goto", "frame", "play the cue of this number or name"),
+    _trigger("cue/stop", "frame", "wait for no follow time, and leave what morphs where it is"),
+    _trigger("cue/list", "frame", "send the cue list back"),
+    _bool("cue/follow", True, "frame", "cues follow by themselves after their time"),
+    _str("cue/current", "frame", "the cue that was played last; setting it plays another"),
+    _str("cue/next", "frame", "the cue that cue/go plays; set it to choose another"),
     # Recording.
     _trigger("rec/start", "frame", "start recording"),
     _trigger("rec/stop", "frame", "stop recording"),
@@ -239,6 +261,7 @@ PARAMETERS: tuple[Parameter, ...] = (
     # System.
     _trigger("sys/panic", "frame", "blackout and mute"),
     _trigger("sys/ping", "frame", "answers /ltx/sys/pong with the same arguments"),
+    _trigger("sys/save", "frame", "write values, bank and snapshots into the show file"),
     _trigger("sys/dump", "frame", "send every value back"),
 )  # fmt: skip
 

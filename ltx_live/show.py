@@ -78,6 +78,11 @@ class Show:
             return False
         return not self.recordings.is_asked_for and time.perf_counter() - self._first_picture_s >= duration_s
 
+    @property
+    def delay_s(self) -> float:
+        """How much later than it was there what is live is seen, of the chunk that was asked for last."""
+        return self._flow.modes.delay_s
+
     def watch_sound(self) -> None:
         """Look at the clock, whether the sound device is still there, and what the modes have to tell."""
         audio = self.parts.audio
@@ -108,6 +113,7 @@ class Show:
         self._desk.obey()
         self._tell_count(self.parts.osc.num_bad, "bad OSC packet", "ignored")
         self._tell_count(self.parts.midi.num_bad, "bad MIDI message", "ignored")
+        self._tell_count(self.parts.web.num_bad, "bad WebSocket message", "ignored")
         reaction = self._flow.reaction
         reaction.update(self._position_s, self._position, self.parts.audio.player.playlist)
         output = self._output = reaction.apply(self._desk.output)
@@ -139,19 +145,21 @@ class Show:
         request = self._flow.ask(moment)
         if request is not None:
             self._display.asked(request)
+            self._desk.asked()
 
     def draw(self) -> None:
         """Show the picture of the moment, where there is a window."""
         picture = self._picture()
         if picture is not None:
             self._display.seen(picture, time.perf_counter())
-        window = self.parts.window
+        told, window = self._status(), self.parts.window
+        self.parts.web.publish(self.parts.registry.values, told)
         if window is not None:
             window.pump()
             is_recording = self.recordings.current is not None
             line = self.parts.controllers.line
             messages = (*self._messages, (line, math.inf)) if line else tuple(self._messages)
-            hud = self._display.hud(self._status(), is_recording, self._desk.control, messages)
+            hud = self._display.hud(told, is_recording, self._desk.control, messages)
             window.show(picture, self._output, hud)
 
     def say(self, text: str, level: int = logging.WARNING) -> None:
@@ -239,6 +247,7 @@ class Show:
             self.say(f"{count - told} {what}{'s' if count - told > 1 else ''} {happened}")
 
     def _status(self) -> Status:
+        self._display.cue = self.parts.playback.words(self.parts.registry.values)
         playing = Playing(
             *self._state(),
             self._position,
@@ -247,7 +256,7 @@ class Show:
             self._output_latency_s,
             self._position_s,
             self._flow.modes.words,
-            self._flow.modes.delay_s,
+            self.delay_s,
         )
         return self._display.status(playing)
 

@@ -144,6 +144,13 @@ class Tempo:
                     return self._tell()
         return None
 
+    def follow(self, bpm: float, beat: float, now_s: float) -> float | None:
+        """Lie on a beat that is shared (Ableton Link), unless a clock leads; what `tempo/bpm` is to be set to."""
+        if self.is_clocked(now_s):
+            return None
+        self._set_line(min(MAX_BPM, max(MIN_BPM, bpm)), now_s, beat)
+        return self._tell()
+
     def is_clocked(self, now_s: float) -> bool:
         """Whether a clock leads."""
         return self._ticks.num > 0 and now_s - self._ticks.last_s <= LOST_S

@@ -56,6 +56,7 @@ def test_version():
         (["play", "--set", "reseed=1"], "is a trigger"),
         (["play", "--size", "large"], "'large' is not WIDTHxHEIGHT"),
         (["play", "--osc", "nowhere"], "write HOST:PORT"),
+        (["play", "--http", "here"], "--http here: write HOST:PORT, such as 127.0.0.1:9132"),
         (["play", "--duration", "0"], "seconds above 0"),
         (["play", "--preset", "nope"], "choose one of live"),
         (
@@ -120,9 +121,14 @@ def test_options_of_play_become_the_config(tmp_path):
 def test_without_options_play_is_the_pocket_live():
     made = show()
     assert (made.model, made.values["num_frames"], made.values["randomize_seed"]) == ("pocket", 57, True)
-    assert made.osc == ("127.0.0.1", 9130)
+    assert (made.osc, made.http) == (("127.0.0.1", 9130), ("127.0.0.1", 9132))
     assert made.record is None
     assert made.duration_s is None
+
+
+def test_the_remote_page_is_opened_to_others_or_left_out():
+    assert show("--http", "0.0.0.0:8888").http == ("0.0.0.0", 8888)
+    assert show("--http", "none").http is None
 
 
 def test_fullscreen_starts_without_hud_unless_asked_for():
@@ -212,6 +218,7 @@ def test_the_doctor_reports_every_part_without_a_traceback(tmp_path):
         "shared memory",
         "home",
         "OSC",
+        "remote page",
         "screens",
         "sound",
         "MIDI",

@@ -31,6 +31,10 @@ from ltx_live.engine.process import Cancelled, Encoded, Message, Ready
 from ltx_live.engine.slots import SlotLayout
 from ltx_live.engine.worker import GOMP_SPINCOUNT
 from ltx_live.engines import engine_spec
+from ltx_live.lora_files import Shelf
+from ltx_live.loras import Rack
+from ltx_live.parts import Parts
+from ltx_live.playback import Playback
 from ltx_live.render import load_engine
 from ltx_live.session import Session
 from ltx_live.stage.clock import PlayClock
@@ -155,6 +159,7 @@ class SimulatedSound:
     def __init__(self, clock: Clock):
         self.player = Player()
         self.device = "simulated"
+        self.is_looking = False
         self._clock = clock
         self._play_clock = PlayClock()
         self._num_blocks = 0
@@ -242,7 +247,7 @@ def assemble(config: Config, clock: Clock, chunk_time_s: float) -> tuple[show.Sh
         return chunk_time_s * share / num_steps(request.params) * random.uniform(0.7, 1.1)
 
     sound, events = SimulatedSound(clock), queue.SimpleQueue()
-    parts = show.Parts(
+    parts = Parts(
         registry=registry,
         controllers=Controllers(events, config.mapping, config.home),
         events=events,
@@ -250,10 +255,14 @@ def assemble(config: Config, clock: Clock, chunk_time_s: float) -> tuple[show.Sh
         engine=SimulatedEngine(load_engine(engine_spec(config), lambda text: None), clock, step_time_s),
         slots=SimpleNamespace(num_free=3, layout=layout),
         session=Session(layout.longest),
+        rack=Rack(Shelf(()), lambda number, path: None),
         audio=sound,
         window=Watched(None, drawn),
         composer=NumpyCompositor(),
         midi=SimpleNamespace(num_bad=0),
+        web=SimpleNamespace(num_bad=0, publish=lambda *told: None),
+        playback=Playback(),
+        keeper=SimpleNamespace(update=lambda now_s: (), heard=lambda *applied: None),
     )
     return show.Show(config, parts), sound
 

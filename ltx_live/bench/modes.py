@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from ltx_live import pocket, render
-from ltx_live.bench import _driven, _i2v, _live
+from ltx_live.bench import _driven, _i2v, _live, _live_devices
 from ltx_live.bench._bars import Bar, print_bars
 from ltx_live.chunk import Engine
 from ltx_live.config import Config, initial_values
@@ -25,6 +25,7 @@ PARTS: dict[str, Part] = {
     "sound": _driven.sound_bars,
     "driving": _driven.picture_bars,
     "live": _live.bars,
+    "devices": _live_devices.bars,
 }
 ADAPTERS = {"structure": "structure_bars", "voice": "voice_bars", "style": "style_bars"}
 

@@ -77,7 +77,8 @@ class Library:
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="mappings", daemon=True)
         self._shelf = Shelf()
-        self.mappings = self._shelf.load(chosen, home)
+        self._seen: Signature = {}
+        self.mappings = self._load(chosen)
 
     @property
     def is_chosen(self) -> bool:
@@ -107,22 +108,18 @@ class Library:
         self._jobs.put(lambda: self._choose(name))
 
     def _run(self) -> None:
-        read = before = self._signature()
+        before = self._seen
         while True:
             try:
                 job = self._jobs.get(timeout=self._poll_s)
                 if job is None:
                     return
-                before = read = self._do(job, read)
+                guard(self._attempt, job)
             except queue.Empty:
                 now = self._signature()
-                if now == before and now != read:
-                    read = self._do(self._load, now)
+                if now == before and now != self._seen:
+                    guard(self._attempt, self._read_again)
                 before = now
-
-    def _do(self, job: Callable[[], None], read: Signature) -> Signature:
-        """Do a job; its faults are told. What it has written need not be read again."""
-        return self._signature() if guard(self._attempt, job) else read
 
     def _attempt(self, job: Callable[[], None]) -> None:
         try:
@@ -130,19 +127,24 @@ class Library:
         except ConfigError as error:
             self._say(f"{error}; the mapping before stays in force")
 
-    def _load(self) -> None:
-        self._put(self._shelf.load(self._chosen, self._home))
+    def _load(self, chosen: str) -> tuple[Mapping, ...]:
+        """Read what has changed; what changes meanwhile is seen at the next look."""
+        self._seen = self._signature()
+        return self._shelf.load(chosen, self._home)
+
+    def _read_again(self) -> None:
+        self._put(self._load(self._chosen))
         self._say("MIDI mappings read again")
 
     def _learn(self, lesson: Lesson, page: int, mapping: Mapping | None) -> None:
         path = learned.write_lesson(lesson, page, mapping, self._home)
         if self.is_chosen:
             self._chosen = str(path)
-        self._put(self._shelf.load(self._chosen, self._home))
+        self._put(self._load(self._chosen))
         self._say(f"learned: {lesson.control} of {lesson.port} -> {lesson.target}, in {path}")
 
     def _choose(self, name: str) -> None:
-        self._put(self._shelf.load(name, self._home))
+        self._put(self._load(name))
         self._chosen = name
         self._say(f"MIDI mapping {name} in force")
 

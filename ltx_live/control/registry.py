@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Protocol
 
 from ltx_live import params
 from ltx_live.control import bank
@@ -28,7 +28,7 @@ _REPEAT_S = 0.5  # a non-zero value repeated within this time is the same press 
 _QUICK_REPEAT_S = 0.1  # the same for what is pressed in quick succession; 300 bpm are 0.2 s
 _QUICK = ("tempo/tap", "tempo/nudge_up", "tempo/nudge_down", "mod/")
 _MAX_PRESSES = 256
-_WITH_ANY_ARGUMENT = re.compile(r"sys/(ping|dump)|(ref|audioin)/seek|track/\d+|lora/(drop|list)")
+_WITH_ANY_ARGUMENT = re.compile(r"sys/(ping|dump)|(ref|audioin)/seek|track/\d+|lora/(drop|list)|cue/(goto|list)")
 """Triggers that are no buttons: what comes with them is an argument, and every message counts."""
 _RELATIVE = {"+": operator.add, "-": operator.sub, "*": operator.mul}
 _LANDING_WORDS = {"now": "", "chunk": " (next chunk)", "reload": " (needs a reload)"}
@@ -126,18 +126,29 @@ def _bounds(row: Parameter) -> tuple[float, float]:
     return span
 
 
+class Effects(Protocol):
+    """What triggers and values set besides themselves, beyond what the registry knows; ParameterError refuses them."""
+
+    def of_trigger(self, name: str, args: tuple[Any, ...], values: Mapping[str, Any]) -> dict[str, Any]: ...
+
+    def of_value(self, name: str, value: Any, values: Mapping[str, Any]) -> dict[str, Any]: ...
+
+
 class Registry:
     """Owns the live values, by concrete name.
 
     `epoch` counts what concerns the generation: it grows with every transaction that changes a step, chunk or reload
     value or fires a generation trigger. A chunk carries the epoch it was made with; `mark_applied` takes it back.
+    `effects` may set more than was sent.
     """
 
     def __init__(
         self,
         values: Mapping[str, Any] | None = None,
         rng: random.Random | None = None,
+        effects: Effects | None = None,
     ):
+        self._effects = effects
         self._values = params.defaults() | dict(values or {})
         self._rng = rng or random.Random()
         self._presses: dict[tuple[Origin, str], float] = {}
@@ -227,21 +238,23 @@ class Registry:
         return last is None or event.time_s - last > (_QUICK_REPEAT_S if name.startswith(_QUICK) else _REPEAT_S)
 
     def _fire(self, name: str, row: Parameter, event: Event, draft: _Draft) -> None:
-        effects = self._trigger_effects(name)
+        effects = self._trigger_effects(name, event.args)
         if name == "sys/ping":
             draft.replies.append(Reply(event.origin, PONG, event.args))
         if name == "sys/dump":
             draft.replies.extend(self._dump(event))
         draft.fired.append(Fired(name, event.args, row.tier, row.landing))
-        done = [self._assign(target, value, draft) for target, value in effects.items()]
+        changed = {target: value for target, value in effects.items() if value != self._values[target]}
+        done = [self._assign(target, value, draft) for target, value in changed.items()]
         draft.report(", ".join(done) or "done", event)
 
-    def _trigger_effects(self, name: str) -> dict[str, Any]:
+    def _trigger_effects(self, name: str, args: tuple[Any, ...]) -> dict[str, Any]:
         if name == "sys/panic":
             return {"out/blackout": True, "audio/mute": True}
         if name == "reseed":
             return {"seed": self._rng.randint(0, params.SEED_MAX)}
-        return bank.trigger_effects(name, self._values, self._rng)
+        effects = {} if self._effects is None else self._effects.of_trigger(name, args, self.values)
+        return effects or bank.trigger_effects(name, self._values, self._rng)
 
     def _dump(self, event: Event) -> list[Reply]:
         pattern = event.args[0] if event.args and isinstance(event.args[0], str) else "*"
@@ -261,6 +274,8 @@ class Registry:
             draft.report(f"{name} is {_text(value)}", event)
             return
         effects = bank.value_effects(name, self._values, value)
+        if self._effects is not None:
+            effects = effects | self._effects.of_value(name, value, self.values)
         changed = {target: new for target, new in {name: value, **effects}.items() if new != self._values[target]}
         done = [self._assign(target, new, draft) for target, new in changed.items()]
         draft.report(", ".join(done), event)

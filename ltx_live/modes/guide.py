@@ -42,6 +42,11 @@ class GuideMode:
         return self._has_reference(self._values["ref/control"]) and self._values["control_strength"] > 0
 
     @property
+    def is_loading(self) -> bool:
+        """Whether the reference is still to be opened."""
+        return self._guide.is_loading
+
+    @property
     def words(self) -> str:
         """What is in use, in words; "" for nothing."""
         control = self._values["ref/control"]

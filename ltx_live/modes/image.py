@@ -44,6 +44,11 @@ class ImageMode:
             return "image loading"
         return "" if self._used is None else f"image {Path(self._used.name).name}"
 
+    @property
+    def is_loading(self) -> bool:
+        """Whether the image is still to be read."""
+        return self._loader.is_reading
+
     def take(self, values: Mapping[str, Any]) -> None:
         """Follow the value `i2v_image`."""
         if values["i2v_image"] == self._wish:

@@ -47,6 +47,11 @@ class Modes:
         """How much later than it was there what is live is in the picture: the longest of them."""
         return max(self.guide.delay_s, self.sound.delay_s)
 
+    @property
+    def is_loading(self) -> bool:
+        """Whether a file is still to be read."""
+        return self.image.is_loading or self.guide.is_loading or self.sound.is_loading
+
     def take(self, values: Mapping[str, Any]) -> None:
         """Follow the live values, by concrete name."""
         for mode in (self.image, self.guide, self.sound, self.loras):

@@ -56,6 +56,11 @@ class SoundMode:
         return self._sound is not None and self._values["audio_mode"] == "id_lora"
 
     @property
+    def is_loading(self) -> bool:
+        """Whether the file is still to be read."""
+        return self._loader.is_reading
+
+    @property
     def delay_s(self) -> float:
         """How much later than it was heard a live input is in the picture."""
         return self.driving.delay_s

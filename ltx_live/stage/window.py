@@ -91,6 +91,7 @@ class Window:
         self._picker: Picker | None = None
         self._loras: tuple[LoraRow, ...] = ()
         self._swallow_text = False
+        self._prefix = ""
         self._help = False
         self._notice: tuple[tuple[str, float], ...] = ()
         self._quit_s = self._moved_s = -1e9
@@ -243,6 +244,7 @@ class Window:
             key.symbol_string(symbol), bool(modifiers & key.MOD_SHIFT), ctrl, bool(modifiers & key.MOD_ALT)
         )
         self._swallow_text = False
+        name, self._prefix = self._prefix + name, ""
         if self._field is not None:
             self._edit(name)
         elif self._picker is not None and (wish := self._picker.press(name, self._loras)):
@@ -284,6 +286,10 @@ class Window:
 
     def _do_loras(self) -> None:
         self._picker, self._help, self._stale = Picker() if self._picker is None else None, False, True
+
+    def _do_save(self) -> None:
+        self._prefix = keys.SAVE
+        self._notice = (("save a snapshot: press its number", self._clock() + QUIT_AGAIN_S),)
 
     def _do_help(self) -> None:
         self._help, self._stale = not self._help, True

@@ -1,6 +1,7 @@
 """LoRAs applied to a transformer: merged into its weights for good, or as branches beside them with a live strength."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Self
 
 import torch
@@ -18,7 +19,23 @@ PIECE_VALUES = 4 << 20
 """Of a weight, merged at a time: bounds the memory that merging takes beside the result."""
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch compute in this thread alone, on the CPU.
+
+    Sums of few rows depend on the number of threads, and a merge beside chunks must not wait for a second core
+    (docs/LOG.md has figures of both).
+    """
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(num_threads)
+
+
 @torch.no_grad()
+@one_thread()
 def merge(
     network: Transformer, adapters: Sequence[tuple[Lora, float]], device: torch.device | str | None = None
 ) -> int:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ltx_live.errors import CheckpointError
 from ltx_live.model.transformer import Transformer
-from ltx_live.weights.adapters import merge_layer, replace_weights, shares, weights_of
+from ltx_live.weights.adapters import merge_layer, one_thread, replace_weights, shares, weights_of
 from ltx_live.weights.checkpoint import Storage, read_linear
 from ltx_live.weights.fp8 import FP8Linear
 from ltx_live.weights.headers import read_tensors
@@ -114,6 +114,7 @@ class MergedLoras:
         return [self._work(key if isinstance(key, Unit) else None, layers) for key, layers in found.items()]
 
     @torch.no_grad()
+    @one_thread()
     def merge(self, work: Sequence[Work], strengths: Sequence[float], is_wanted: Callable[[], bool]) -> Exchange:
         """Merge layers from their original weights; nothing that is computed with is touched.
 

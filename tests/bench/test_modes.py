@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ltx_live import render
-from ltx_live.bench import _driven, _i2v, _live, _pulses
+from ltx_live.bench import _driven, _i2v, _live, _live_devices, _pulses
 from ltx_live.chunk import Chunk
 from ltx_live.config import Config, initial_values
 from ltx_live.engine.testcard import TestCardEngine
@@ -79,6 +79,18 @@ def test_verdicts_on_images():
     still = replace(led, flow=np.array([0.01, 0.2, 0.2, 0.2, 0.2]))
     met = [[bar.is_met for bar in _i2v.verdicts([one])] for one in (led, flat, unlike, lost, still)]
     assert met == [[True] * 3, [False, True, True], [True] * 3, [True, False, True], [True, True, False]]
+
+
+def test_a_delay_is_what_two_recordings_show_once_it_holds_still():
+    room = np.random.default_rng(0).standard_normal(48_000 * 32).astype(np.float32)
+    output = room[: 48_000 * 28]
+    times_s = np.arange(100.0, 130, 0.1)
+    said = np.stack((times_s, np.where(times_s < 106, 2.0, 2.5)), axis=1)
+    found = _live_devices.compare(said, (100.0, room), (102.507, output))
+    assert len(found) >= 4 and found[:, 0] == pytest.approx(2.5)
+    assert found[:, 1] == pytest.approx(2.507, abs=1e-4)
+    grows = np.stack((times_s, times_s / 10), axis=1)
+    assert not len(_live_devices.compare(grows, (100.0, room), (102.507, output)))
 
 
 # --- Whole parts, on engines that are known --------------------------------------------------------------------------

@@ -177,7 +177,7 @@ def test_learning_in_the_terminal(jack, tmp_path):
 def play(jack, tmp_path):
     """The show, its log and the port of its OSC; ended before the MIDI server."""
     command = [sys.executable, "-m", "ltx_live", "play", "--model", "testcard", "--size", "288x160", "--headless"]
-    command += ["--osc", "127.0.0.1:0", "--home", str(tmp_path)]
+    command += ["--osc", "127.0.0.1:0", "--http", "127.0.0.1:0", "--home", str(tmp_path)]
     process = subprocess.Popen(command, env=os.environ | jack, stderr=subprocess.PIPE, text=True)
     lines = []
     for line in process.stderr:

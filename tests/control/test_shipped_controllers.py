@@ -37,6 +37,10 @@ def depths(last=8):
     return [f"mod/{i}/depth" for i in range(1, last + 1)]
 
 
+def snapshots():
+    return [f"snap/{i}/recall" for i in range(1, 9)]
+
+
 def bank(first, last):
     return [f"bank/{i}/connect" for i in range(first, last + 1)]
 
@@ -80,7 +84,8 @@ STREAMS = {
         *buttons(1, range(32, 40), bank(9, 16)),
         *buttons(1, (48, 49), ["audio/mute", "randomize_seed"]),
         *buttons(1, (41, 42, 45, 46), ["pause", "out/blackout", "rec/toggle", "out/freeze"]),
-        *buttons(1, (43, 44, 58, 59), ["restart", "bank/random", "bank/prev", "bank/next"]),
+        *buttons(1, (43, 44, 58, 59), ["restart", "bank/random", "cue/back", "cue/go"]),
+        *[(d, n | {"tempo/tap"}) for d, n in shifted(NANO_SET, buttons(1, (58, 59), ["bank/prev", "bank/next"]))],
         (NANO_SET, {"tempo/tap"}),
         *[(d, n | {"tempo/tap"}) for d, n in shifted(NANO_SET, buttons(1, range(64, 72), bank(17, 24)))],
         ([0xB0, 62, 127, 0xB0, 62, 0], {"midi/page"}),
@@ -106,6 +111,7 @@ STREAMS = {
         *notes(1, [26], ["midi/page"]),
         *notes(1, range(3, 25, 3), bank(9, 16)),
         *notes(1, [25], ["midi/page"]),
+        *shifted([0x90, 27, 127, 0x80, 27, 0], notes(1, range(3, 25, 3), snapshots())),
     ],
     "APC mini mk2:APC mini mk2 Control": [
         *[
@@ -118,7 +124,9 @@ STREAMS = {
         *notes(1, range(100, 104), ["out/blackout", "out/freeze", "pause", "audio/mute"]),
         *notes(1, range(104, 108), ["rec/toggle", "tempo/tap", "restart", "bank/random"]),
         *notes(1, range(113, 118), ["tempo/quantise"] * 5),
-        *notes(1, (118, 119), ["bank/prev", "bank/next"]),
+        *notes(1, (118, 119), ["cue/back", "cue/go"]),
+        *shifted([0x90, 122, 127, 0x80, 122, 0], notes(1, range(100, 108), snapshots())),
+        *shifted([0x90, 122, 127, 0x80, 122, 0], notes(1, (118, 119), ["bank/prev", "bank/next"])),
     ],
     "APC MINI:APC MINI MIDI 1": [
         *[
@@ -140,7 +148,9 @@ STREAMS = {
         *notes(9, [*range(41, 45), *range(57, 61)], bank(1, 8)),
         *notes(9, [*range(73, 77), *range(89, 93)], weights()),
         *notes(9, (105, 106, 108), ["out/freeze", "audio/mute", "rec/toggle"]),
-        *buttons(9, (104, 105, 106, 107), ["midi/page", "midi/page", "bank/prev", "bank/next"]),
+        *buttons(9, (104, 105, 106, 107), ["midi/page", "midi/page", "cue/back", "cue/go"]),
+        *shifted([0x98, 107, 127, 0x88, 107, 0], notes(9, [*range(41, 45), *range(57, 61)], snapshots())),
+        *shifted([0x98, 107, 127, 0x88, 107, 0], buttons(9, (106, 107), ["bank/prev", "bank/next"])),
     ],
     "Launchpad Mini MK3:Launchpad Mini MK3 LPMiniMK3 MI": [
         *[
@@ -149,7 +159,7 @@ STREAMS = {
             for press in notes(1, range(81 - 10 * row, 89 - 10 * row), bank(8 * row + 1, 8 * row + 8))
         ],
         *buttons(1, range(91, 95), ["out/blackout", "out/freeze", "pause", "audio/mute"]),
-        *buttons(1, range(95, 99), ["rec/toggle", "tempo/tap", "bank/prev", "bank/next"]),
+        *buttons(1, range(95, 99), ["rec/toggle", "tempo/tap", "cue/back", "cue/go"]),
         *buttons(1, range(79, 29, -10), ["tempo/quantise"] * 5),
         *buttons(1, (29, 19), ["restart", "bank/random"]),
     ],

@@ -153,7 +153,7 @@ def test_a_merged_lora_follows_its_fader_while_chunks_keep_coming(write_lora, tm
         during, told = keep_making(player, 0.02, range(8, 60), until=LoraMerged)
         merging, merged = told
         assert merging == LoraMerging(1, 0.02) and merged.text.startswith("lora/1: style at 0.02, merged in ")
-        assert merged.timings_s["swap"] < 0.1  # milliseconds, on a machine that does nothing else
+        assert merged.timings_s["swap"] < 0.5  # milliseconds, on a machine that does nothing else
         assert len(during) >= 2 and max(during) < 2 * max(before) + 0.5
         player.request(request(60, 0.02))
         frames = wait_for(player, Chunk)[-1].frames.copy()

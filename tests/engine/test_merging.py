@@ -152,7 +152,7 @@ def test_what_landed_is_told(tiny_folder, files):
     (answer,) = settled(player)
     assert isinstance(answer, LoraMerged) and (answer.slot, answer.strength) == (2, 0.6)
     assert answer.text == f"lora/2: blocks at 0.6, merged in {answer.timings_s['merge']:.1f} s"
-    assert answer.timings_s["swap"] < 0.1
+    assert answer.timings_s["swap"] < 0.5
     assert [answer.slot for answer in merged(player, 0.0, 0.0)] == [1, 2]
 
 
