@@ -16,10 +16,9 @@ from typing import Any
 from ltx_live import pocket
 from ltx_live.config import EMBEDDED, Config
 from ltx_live.control import bank
+from ltx_live.control.controllers import Controllers
 from ltx_live.control.event import NOTICE, Event, Origin, Transaction
-from ltx_live.control.files import load_mappings
 from ltx_live.control.http import WebServer
-from ltx_live.control.mapping import Mapper
 from ltx_live.control.midi import MidiReceiver
 from ltx_live.control.osc import OscReceiver
 from ltx_live.control.registry import Registry
@@ -76,8 +75,8 @@ def assemble(config: Config, closing: contextlib.ExitStack, received: Sequence[i
     """
     playback = Playback(config.cues, Snapshots(config.snapshots))
     registry = _registry(config, playback)
-    mapper = Mapper(load_mappings(config.mapping, config.home))
     events: queue.SimpleQueue[Transaction] = queue.SimpleQueue()
+    controllers = Controllers(events, config.mapping, config.home, config.midi)
     osc = OscReceiver(events, *config.osc)
     closing.callback(osc.close)
     width, height = registry.values["width"], registry.values["height"]
@@ -96,6 +95,7 @@ def assemble(config: Config, closing: contextlib.ExitStack, received: Sequence[i
     log.info(audio.start())
     midi = MidiReceiver(events, config.midi)
     closing.callback(midi.close)
+    closing.callback(controllers.close)
     web = WebServer(events, config.http, (osc.host, osc.port))
     closing.callback(web.close)
     session = Session(slots.layout.longest, _show_log(config, closing))
@@ -104,7 +104,7 @@ def assemble(config: Config, closing: contextlib.ExitStack, received: Sequence[i
     closing.callback(keeper.close)
     parts = Parts(
         registry,
-        mapper,
+        controllers,
         events,
         osc,
         engine,
@@ -123,12 +123,19 @@ def assemble(config: Config, closing: contextlib.ExitStack, received: Sequence[i
     if config.told:
         show.say(config.told)
     closing.callback(show.close)
-    show.draw()  # the title card; the first drawing takes a while
-    osc.start()
-    midi.start()
-    log.info("OSC: listening on %s:%d", osc.host, osc.port)
-    log.info(web.start())
+    _start(show)
     return show
+
+
+def _start(show: Show) -> None:
+    """Draw the title card, which takes a while the first time, and begin to receive."""
+    show.draw()
+    parts = show.parts
+    parts.osc.start()
+    parts.controllers.start()
+    parts.midi.start()
+    log.info("OSC: listening on %s:%d", parts.osc.host, parts.osc.port)
+    log.info(parts.web.start())
 
 
 def _registry(config: Config, playback: Playback) -> Registry:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from ltx_live.control import status
+from ltx_live.control import leds, status
 from ltx_live.control.event import NOTICE, Event, Origin, Transaction, drain
 from ltx_live.control.midi import CLOCK
 from ltx_live.control.registry import Change, Fired
@@ -27,6 +27,9 @@ UNDERSTOOD = "/ltx/prompt/understood"
 LORA = "/ltx/lora/file"
 CONTROL_S = 0.01
 """What waits of the controls after this time of a tick is left for the next one."""
+
+TAP_LIGHT_BEATS = 0.25
+"""So long a light for tapping the tempo is on at every beat."""
 
 MODES = Origin("app", "modes")
 
@@ -67,6 +70,7 @@ class Desk:
         for transaction in self._parts.playback.due(now_s, self._parts.registry.values):
             self.apply(transaction)
         self.apply((*self._parts.keeper.update(now_s), *self._flow.keep_link()))
+        self._parts.controllers.tick(now_s, self._lit(now_s), self._flow.tempo.next)
         for transaction in drain(self._parts.events):
             self.apply(transaction)
             if time.perf_counter() > until_s:
@@ -98,11 +102,13 @@ class Desk:
             if status.is_status(sent.address):
                 self._answer(sent)
             elif sent.address.startswith(CLOCK):
-                events += self._flow.keep_beat(sent)
+                if self._parts.controllers.follows_clock(sent.origin.name):
+                    events += self._flow.keep_beat(sent)
             else:
-                events += self._parts.mapper.translate(sent, registry.values)
+                events += self._parts.controllers.translate(sent, registry.values)
         epoch = registry.epoch
         outcome = registry.apply(tuple(events))
+        self._parts.controllers.applied(outcome, tuple(events))
         self._parts.playback.heard(tuple(events), outcome)
         self._parts.keeper.heard(tuple(events), outcome, time.perf_counter())
         is_morph = any(event.origin == MORPH for event in events)
@@ -125,6 +131,13 @@ class Desk:
             self._follow(change, events[0])
         for fired in outcome.fired:
             self._fire(fired, next((event for event in events if event.address.endswith(fired.name)), events[0]))
+
+    def _lit(self, now_s: float) -> leds.Seen:
+        """What the lights of controllers show."""
+        registry, is_recording = self._parts.registry, self._recordings.current is not None
+        states = {"rec/toggle": is_recording, "rec/start": is_recording}
+        states["tempo/tap"] = self._flow.tempo.beat_at(now_s) % 1 < TAP_LIGHT_BEATS
+        return leds.Seen(registry.values, registry.pending(), states)
 
     def _take_values(self) -> None:
         registry = self._parts.registry

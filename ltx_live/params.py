@@ -26,6 +26,7 @@ CONTROLS = ("none", "luminance", "canny", "tracks")
 NUM_BANK_SLOTS = 64
 NUM_PROMPTS = 8
 NUM_LORAS = 8
+NUM_PAGES = 16
 NUM_MODULATORS = 8
 SIGNALS = ("level", "low", "mid", "high", "onset")
 """What a modulator can follow of a sound."""
@@ -251,6 +252,12 @@ PARAMETERS: tuple[Parameter, ...] = (
     _trigger("rec/stop", "frame", "stop recording"),
     _trigger("rec/toggle", "frame", "start or stop recording"),
     _str("rec/name", "frame", "file name in the recordings folder; empty = date and time"),
+    # MIDI controllers.
+    _str("midi/learn", "frame", "parameter that the next control moved is bound to; 1 = touch it, row bank = eight"),
+    _enum("midi/learn/answer", "none", ("none", "yes", "no"), "frame", "answer to what learning proposes"),
+    _int("midi/page", 1, 1, NUM_PAGES, "frame", "page of the controllers"),
+    _str("midi/save", "frame", "save the controllers' mapping under this name"),
+    _str("midi/load", "frame", "use the mapping of this name; default = each controller by its own"),
     # System.
     _trigger("sys/panic", "frame", "blackout and mute"),
     _trigger("sys/ping", "frame", "answers /ltx/sys/pong with the same arguments"),

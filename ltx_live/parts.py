@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from ltx_live.control.controllers import Controllers
 from ltx_live.control.event import Origin, Transaction
 from ltx_live.control.http import WebServer
-from ltx_live.control.mapping import Mapper
 from ltx_live.control.midi import MidiReceiver
 from ltx_live.control.osc import OscReceiver
 from ltx_live.control.registry import Registry
@@ -29,7 +29,7 @@ class Parts:
     """All that runs beside each other; headless has no window, and its composer works without a display."""
 
     registry: Registry
-    mapper: Mapper
+    controllers: Controllers
     events: queue.SimpleQueue[Transaction]
     osc: OscReceiver
     engine: EngineProcess

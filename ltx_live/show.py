@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections import deque
 
@@ -156,7 +157,9 @@ class Show:
         if window is not None:
             window.pump()
             is_recording = self.recordings.current is not None
-            hud = self._display.hud(told, is_recording, self._desk.control, tuple(self._messages))
+            line = self.parts.controllers.line
+            messages = (*self._messages, (line, math.inf)) if line else tuple(self._messages)
+            hud = self._display.hud(told, is_recording, self._desk.control, messages)
             window.show(picture, self._output, hud)
 
     def say(self, text: str, level: int = logging.WARNING) -> None:

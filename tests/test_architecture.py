@@ -36,9 +36,9 @@ OWNERS = {  # the files that may import an outside library; numpy may be anywher
     "sentencepiece": ["weights/text_encoder.py", "pocket/*"],
     "av": ["media/*"],
     "pythonosc": ["control/osc.py"],
-    "mido": ["control/midi.py"],
+    "mido": ["control/midi.py", "control/midi_out.py"],
     "rtmidi": ["control/midi.py"],
-    "tomlkit": ["control/toml_revise.py"],
+    "tomlkit": ["control/learned.py", "control/toml_revise.py"],
     "aiohttp": ["control/http.py"],
     "zeroconf": ["control/oscquery.py"],
     "aalink": ["control/tempo_link.py"],
@@ -49,7 +49,17 @@ OWNERS = {  # the files that may import an outside library; numpy may be anywher
     "syphon": ["stage/syphon.py"],
     "rich": ["cli.py", "listing.py", "models.py", "render.py", "bench/*", "proof/*"],
 }
-SHOW_PROCESS = ["session.py", "app.py", "cli.py", "listing.py", "models.py", "doctor.py", "loras.py", "lora_files.py"]
+SHOW_PROCESS = [
+    "session.py",
+    "app.py",
+    "cli.py",
+    "listing.py",
+    "models.py",
+    "doctor.py",
+    "learning.py",
+    "loras.py",
+    "lora_files.py",
+]
 SHOW_PROCESS += ["control/*", "stage/*", "media/*"]
 SHOW_PROCESS += ["engine/process.py", "engine/testcard.py"]  # these hold no torch, and nothing that imports it
 HEAVY = {"torch", "transformers", "safetensors", "triton"}

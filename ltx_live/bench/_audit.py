@@ -24,8 +24,8 @@ from ltx_live import app, show
 from ltx_live.bench._show import Watched
 from ltx_live.chunk import SAMPLE_RATE_HZ, Chunk, ChunkRequest, Engine, Progress, StepValues, num_steps
 from ltx_live.config import Config, initial_values
+from ltx_live.control.controllers import Controllers
 from ltx_live.control.event import Event, Origin
-from ltx_live.control.mapping import Mapper
 from ltx_live.control.registry import Registry
 from ltx_live.engine.process import Cancelled, Encoded, Message, Ready
 from ltx_live.engine.slots import SlotLayout
@@ -246,11 +246,11 @@ def assemble(config: Config, clock: Clock, chunk_time_s: float) -> tuple[show.Sh
         share = 0.2 + 0.8 * request.num_frames / values["num_frames"]
         return chunk_time_s * share / num_steps(request.params) * random.uniform(0.7, 1.1)
 
-    sound = SimulatedSound(clock)
+    sound, events = SimulatedSound(clock), queue.SimpleQueue()
     parts = Parts(
         registry=registry,
-        mapper=Mapper(()),
-        events=queue.SimpleQueue(),
+        controllers=Controllers(events, config.mapping, config.home),
+        events=events,
         osc=SimpleNamespace(num_bad=0, send=lambda *message: None),
         engine=SimulatedEngine(load_engine(engine_spec(config), lambda text: None), clock, step_time_s),
         slots=SimpleNamespace(num_free=3, layout=layout),

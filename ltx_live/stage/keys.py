@@ -55,6 +55,9 @@ KEYS: tuple[Key, ...] = (
     Key("Shift+R", "a new seed for every chunk", "toggle", "randomize_seed"),
     Key("Space", "tap tempo", "trigger", "tempo/tap"),
     Key("Shift+Space", "beat one is now", "trigger", "tempo/resync"),
+    Key("M", "learn MIDI: touch a parameter, move a control", "toggle", "midi/learn"),
+    Key("Y", "yes or no to what learning asks", "set", "midi/learn/answer", "yes"),
+    Key("N", "yes or no to what learning asks", "set", "midi/learn/answer", "no"),
     *(Key(chord, "next cue", "trigger", "cue/go") for chord in ("Right", "PageDown")),
     *(Key(chord, "cue before", "trigger", "cue/back") for chord in ("Left", "PageUp")),
     Key("S", "save a snapshot: then its number", "local", value="save"),
@@ -77,7 +80,7 @@ KEYS: tuple[Key, ...] = (
     *(Key(f"Ctrl+{number}", f"go to screen {number}", "set", "window/screen", number) for number in range(1, 10)),
     Key("F12", "panic: black and silent", "trigger", "sys/panic"),
     Key("F1", "this help", "local", value="help"),
-    Key("Esc", "leave help or fullscreen", "local", value="escape"),
+    Key("Esc", "leave help, learning or fullscreen", "local", value="escape"),
     Key("Ctrl+Q", "quit, pressed twice", "local", value="quit"),
 )
 
@@ -108,6 +111,8 @@ def message(key: Key, value_of: Callable[[str], Any]) -> Message:
     address = f"/ltx/{key.name}"
     if key.action == "trigger":
         return address, ()
+    if key.action == "toggle" and row.kind == "str":
+        return address, ("" if value_of(key.name) else "1",)
     if key.action == "toggle":
         return address, (0 if value_of(key.name) else 1,)
     if key.action == "cycle":

@@ -299,6 +299,8 @@ class Window:
             self._picker = None
         elif self._help:
             self._do_help()
+        elif self._value_of("midi/learn"):
+            self._on_event("/ltx/midi/learn", ("",))
         elif self._place[0]:
             self._on_event("/ltx/window/fullscreen", (0,))
 
