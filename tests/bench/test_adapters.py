@@ -1,10 +1,8 @@
 """The pocket's LoRAs on a few held-out inputs, through the engine that plays them."""
 
-from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 
 from ltx_live.bench import _adapters as adapters
 from ltx_live.chunk import Inputs
