@@ -81,7 +81,7 @@ class Player:
 def style_bars(engine: LtxEngine, values: Mapping[str, Any], quick: bool = False) -> list[Bar]:
     """Is strength 0 nothing at all, and does the paper get whiter with the strength?"""
     player = Player(engine, values, QUICK_FRAMES if quick else NUM_FRAMES)
-    prompts = _prompts(2 if quick else 12)
+    prompts = _prompts(1 if quick else 12)
     plain = [player.play(number, prompt) for number, prompt in enumerate(prompts)]
     with playing(engine, STYLE):
         made = {s: [player.play(n, p, strength=s) for n, p in enumerate(prompts)] for s in STRENGTHS}

@@ -1,6 +1,5 @@
 """The pocket's LoRAs on a few held-out inputs, through the engine that plays them."""
 
-
 import numpy as np
 import pytest
 
