@@ -6,7 +6,6 @@ import atexit
 import contextlib
 import logging
 import os
-import queue
 import signal
 import sys
 import time
@@ -15,7 +14,7 @@ from typing import Any
 
 from ltx_live.config import EMBEDDED, Config
 from ltx_live.control import bank
-from ltx_live.control.event import Event, Origin, Transaction
+from ltx_live.control.event import Event, Inbox, Origin
 from ltx_live.control.files import load_mappings
 from ltx_live.control.mapping import Mapper
 from ltx_live.control.midi import MidiReceiver
@@ -53,11 +52,16 @@ def run(config: Config) -> int:
         show = assemble(config, parts, received)
         if show is None:
             return 128 + received[0]
-        _loop(show, received, FramePacer(HEADLESS_RATE_HZ if config.headless else WINDOW_RATE_HZ))
+        _loop(show, received, pacer(show, config.headless))
     error = show.failure or show.recordings.error
     if error is not None:
         raise error
     return 128 + received[0] if received else 0
+
+
+def pacer(show: Show, headless: bool) -> FramePacer:
+    """The pace of the show's ticks: that of the display; without one, faster, and at once when a control comes."""
+    return FramePacer(HEADLESS_RATE_HZ, sleep=show.parts.events.wait) if headless else FramePacer(WINDOW_RATE_HZ)
 
 
 def assemble(config: Config, closing: contextlib.ExitStack, received: Sequence[int] = ()) -> Show | None:
@@ -67,8 +71,8 @@ def assemble(config: Config, closing: contextlib.ExitStack, received: Sequence[i
     """
     registry = Registry(initial_values(config.values), fixed=config.fixed())
     mapper = Mapper(load_mappings(config.mapping, config.home))
-    events: queue.SimpleQueue[Transaction] = queue.SimpleQueue()
-    osc = OscReceiver(events, *config.osc)
+    events = Inbox()
+    osc = OscReceiver(events, *config.osc, config.osc_options)
     closing.callback(osc.close)
     width, height = registry.values["width"], registry.values["height"]
     slots = closing.enter_context(Slots.create(width, height, num_slots(registry.values["realtime_pacing_slack"])))
@@ -97,6 +101,7 @@ def assemble(config: Config, closing: contextlib.ExitStack, received: Sequence[i
     closing.callback(show.close)
     show.draw()  # the title card; the first drawing takes a while
     osc.start()
+    show.feedback.start()
     midi.start()
     log.info("OSC: listening on %s:%d", osc.host, osc.port)
     return show
@@ -123,7 +128,7 @@ def initial_values(values: Mapping[str, Any]) -> dict[str, Any]:
     return {**values, **bank.connect(values, values["bank/selected"] or 1)}
 
 
-def _open_window(config: Config, events: queue.SimpleQueue[Transaction], registry: Registry) -> tuple[Window, Composer]:
+def _open_window(config: Config, events: Inbox, registry: Registry) -> tuple[Window, Composer]:
     def on_event(address: str, args: tuple[Any, ...]) -> None:
         events.put((Event(address, args, Origin("key"), time.perf_counter()),))
 

@@ -17,7 +17,24 @@ OSC_PORT = 9130
 EMBEDDED = ("pocket", "testcard")
 """Models that are always there and load within seconds."""
 
+OSC_FEEDBACK_PORT = 9131
 HOME_FOLDERS = ("models", "loras", "media", "recordings", "shows")
+
+
+@dataclass(frozen=True, slots=True)
+class OscOptions:
+    """How OSC is taken and answered.
+
+    `out` are targets that always hear of changes, (host, port, pattern of the addresses); packets are taken only from
+    the networks of `allow` and from this computer, from everywhere if it is empty; answers go to `reply_port` of the
+    sender, None = to the port it sent from; `aliases` is `resolume` or nothing; `log` tells every message.
+    """
+
+    out: tuple[tuple[str, int, str], ...] = ()
+    allow: tuple[str, ...] = ()
+    reply_port: int | None = None
+    aliases: str = ""
+    log: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +44,9 @@ class Config:
     `model` is `pocket`, `testcard`, the name of a downloaded set or a path; `text_encoder` is a file or folder for that
     part alone; `memory` and `max_vram_gb` as in `ltx_live.weights.memory`; `loras` are (file, strength), played
     by their place as `lora/N`; `lora_unmatched` says what keys of theirs that match no layer are: an `error`, or a
-    reason to `warn`; `osc` is (host, port); `midi` and `audio` are name patterns, "" = choose,
-    "none" = off; `screen` counts from 1; `window_px` is the window's size while it is not fullscreen; `duration_s`
-    None = until quit.
+    reason to `warn`; `osc` is (host, port); `quit_word` is what `/ltx/sys/quit` must say to end the show, "" = it
+    cannot; `midi` and `audio` are name patterns, "" = choose, "none" = off; `screen` counts from 1; `window_px` is the
+    window's size while it is not fullscreen; `duration_s` None = until quit.
     """
 
     model: str = "pocket"
@@ -43,6 +60,8 @@ class Config:
     values: Mapping[str, Any] = field(default_factory=dict)
     mapping: str = "default"
     osc: tuple[str, int] = ("127.0.0.1", OSC_PORT)
+    osc_options: OscOptions = OscOptions()
+    quit_word: str = ""
     midi: str = ""
     audio: str = ""
     screen: int = 1
@@ -99,15 +118,15 @@ def initial_values(model: str, preset: str | None, settings: Mapping[str, Any]) 
     return values
 
 
-def parse_address(text: str) -> tuple[str, int]:
+def parse_address(text: str, option: str = "--osc", port: int = OSC_PORT) -> tuple[str, int]:
     """`HOST:PORT`, `:PORT` or `PORT` as (host, port); the host defaults to 127.0.0.1. Raises ConfigError."""
-    host, _, port = text.rpartition(":")
+    host, _, digits = text.rpartition(":")
     try:
-        number = int(port)
+        number = int(digits)
     except ValueError:
         number = -1
     if not 0 <= number <= 65535:
-        raise ConfigError(f"--osc {text}: write HOST:PORT, such as 127.0.0.1:{OSC_PORT}")
+        raise ConfigError(f"{option} {text}: write HOST:PORT, such as 127.0.0.1:{port}")
     return host.strip("[]") or "127.0.0.1", number
 
 

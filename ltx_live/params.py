@@ -225,6 +225,7 @@ PARAMETERS: tuple[Parameter, ...] = (
     _trigger("restart", "chunk", "start a new take that continues nothing", landing="now"),
     # Picture, next displayed frame.
     _float("out/master", 1.0, 0, 1, "frame", "picture and sound level"),
+    _trigger("out/fade", "frame", "lead out/master to a level in so many seconds (2); touching it ends that"),
     _float("out/opacity", 1.0, 0, 1, "frame", "picture level"),
     _bool("out/blackout", False, "frame", "black picture, silent sound"),
     _bool("out/freeze", False, "frame", "hold the displayed frame while sound and generation go on"),
@@ -256,11 +257,17 @@ PARAMETERS: tuple[Parameter, ...] = (
     _trigger("rec/start", "frame", "start recording"),
     _trigger("rec/stop", "frame", "stop recording"),
     _trigger("rec/toggle", "frame", "start or stop recording"),
+    _trigger("rec/still", "frame", "write the picture that is shown to the recordings folder"),
     _str("rec/name", "frame", "file name in the recordings folder; empty = date and time"),
     # System.
     _trigger("sys/panic", "frame", "blackout and mute"),
     _trigger("sys/ping", "frame", "answers /ltx/sys/pong with the same arguments"),
-    _trigger("sys/dump", "frame", "send every value back"),
+    _trigger("sys/dump", "frame", "send every value back, or those that match a pattern"),
+    _trigger("sys/subscribe", "frame",
+             "send changes to a port: port, pattern, echo; for 60 s, renewed by any message"),
+    _trigger("sys/unsubscribe", "frame", "end that: port, pattern"),
+    _trigger("sys/hold", "frame", "1: what this OSC sender says next waits; 0: it takes effect together"),
+    _trigger("sys/quit", "frame", "end the show, by the word of --quit-word"),
 )  # fmt: skip
 
 LANDING = _enum("land/NAME", "default", ("default", *LANDINGS), "frame",

@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 import logging
-import queue
 import re
 import time
-from collections import deque
 from dataclasses import dataclass, replace
 
 from ltx_live import params
 from ltx_live.chunk import SAMPLE_RATE_HZ, Chunk, EngineInfo
 from ltx_live.config import Config
 from ltx_live.control import status
-from ltx_live.control.event import NOTICE, Event, Transaction, drain
+from ltx_live.control.event import NOTICE, Event, Inbox, Origin, Transaction, drain
+from ltx_live.control.fade import MASTER, ORIGIN, Fade
+from ltx_live.control.feedback import Feedback
 from ltx_live.control.mapping import Mapper
 from ltx_live.control.midi import CLOCK, MidiReceiver
 from ltx_live.control.osc import OscReceiver
-from ltx_live.control.registry import Change, Fired, Registry
+from ltx_live.control.registry import ERROR, Change, Fired, Registry, Reply
 from ltx_live.display import Display, Playing
 from ltx_live.engine.process import Died, EngineProcess, Failed, Loading, Message, Ready
 from ltx_live.engine.slots import Slots
-from ltx_live.errors import EngineError, LtxLiveError
+from ltx_live.errors import EngineError, LtxLiveError, ParameterError
 from ltx_live.flow import Flow
 from ltx_live.gestures import landing_rules
+from ltx_live.messages import Messages
 from ltx_live.moment import Moment
 from ltx_live.pocket.reading import Understood, understand
 from ltx_live.recordings import Recordings
@@ -38,15 +39,12 @@ from ltx_live.travel import texts
 log = logging.getLogger(__name__)
 
 UNDERSTOOD = "/ltx/prompt/understood"
-MESSAGE_S = 5.0
 CONTROL_S = 0.01
 """What waits of the controls after this time of a tick is left for the next one."""
 
 FADE_S = 0.05
 LONGEST_FADE_S = 0.5
 """The end waits for the sound to fade out: the output latency and FADE_S, and never longer than LONGEST_FADE_S."""
-
-_LOG_AGAIN_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +53,7 @@ class Parts:
 
     registry: Registry
     mapper: Mapper
-    events: queue.SimpleQueue[Transaction]
+    events: Inbox
     osc: OscReceiver
     engine: EngineProcess
     slots: Slots
@@ -76,7 +74,10 @@ class Show:
 
     def __init__(self, config: Config, parts: Parts):
         self.failure: LtxLiveError | None = None
+        self._messages = Messages()
+        self.say = self._messages.say
         self.recordings = Recordings(config, parts.slots.layout, parts.audio.player, self.say)
+        self.feedback = Feedback(parts.osc, parts.registry, config.osc_options.out)
         self._config = config
         self._started_s = time.perf_counter()
         self.parts = parts
@@ -88,10 +89,9 @@ class Show:
         self._first_picture_s: float | None = None
         self._engine_info: EngineInfo | None = None
         self._loading = ""
+        self._fade = Fade()
+        self._is_quit = False
         self._control = ""
-        self._messages: deque[tuple[str, float]] = deque(maxlen=8)
-        self._logged: dict[str, float] = {}
-        self._told: dict[str, tuple[int, float]] = {}
         self._take_values()
         if config.record is not None:
             self.recordings.start(config.record, parts.registry.values["frame_rate"], config.duration_s)
@@ -107,7 +107,7 @@ class Show:
     @property
     def is_over(self) -> bool:
         window, duration_s = self.parts.window, self._config.duration_s
-        if self.failure is not None or (window is not None and window.closed):
+        if self.failure is not None or self._is_quit or (window is not None and window.closed):
             return True
         if duration_s is None or self._first_picture_s is None:
             return False
@@ -119,7 +119,7 @@ class Show:
         lost = audio.check()
         if lost:
             self.say(lost)
-        self._tell_count(audio.player.num_errors, "sound callback", "failed")
+        self._messages.tell_count(audio.player.num_errors, "sound callback", "failed")
         self._position_s = time.perf_counter()
         self._position = audio.position(self._position_s)
 
@@ -138,13 +138,19 @@ class Show:
 
     def obey(self) -> None:
         """Let the controls that have come take effect, and set the level of the sound."""
-        until_s = time.perf_counter() + CONTROL_S
+        now_s = time.perf_counter()
+        until_s = now_s + CONTROL_S
+        if fading := self._fade.step(now_s):
+            self._apply(fading)
         for transaction in drain(self.parts.events):
             self._apply(transaction)
             if time.perf_counter() > until_s:
                 break
-        self._tell_count(self.parts.osc.num_bad, "bad OSC packet", "ignored")
-        self._tell_count(self.parts.midi.num_bad, "bad MIDI message", "ignored")
+        osc = self.parts.osc
+        self._messages.tell_count(osc.num_bad, "bad OSC packet", "ignored")
+        foreign = f"ignored, the last from {osc.refused_from} (see --osc-allow)"
+        self._messages.tell_count(osc.num_refused, "foreign OSC packet", foreign)
+        self._messages.tell_count(self.parts.midi.num_bad, "bad MIDI message", "ignored")
         output = self._output
         silent = output.audio_mute or output.out_blackout
         self.parts.audio.player.target_gain = 0.0 if silent else output.audio_volume * output.out_master
@@ -184,26 +190,16 @@ class Show:
         if window is not None:
             window.pump()
             is_recording = self.recordings.current is not None
-            hud = self._display.hud(self._status(picture), is_recording, self._control, tuple(self._messages))
+            hud = self._display.hud(self._status(picture), is_recording, self._control, tuple(self._messages.shown))
             window.show(picture, self._output, hud)
-
-    def say(self, text: str, level: int = logging.WARNING) -> None:
-        """Show a line for some seconds and log it; a line that is repeated is logged once a second."""
-        now_s = time.perf_counter()
-        shown = [message for message in self._messages if message[0] != text]
-        self._messages.clear()
-        self._messages.extend([*shown, (text, now_s + MESSAGE_S)])
-        if now_s - self._logged.pop(text, -_LOG_AGAIN_S) >= _LOG_AGAIN_S:
-            log.log(level, text)
-            self._logged[text] = now_s
-        while len(self._logged) > 64:
-            del self._logged[next(iter(self._logged))]
+        self.feedback.update(time.perf_counter(), lambda: self._status(picture))
 
     def close(self) -> None:
         """Fade out, complete the recordings and drop every view onto a slot."""
         if self.recordings.current is not None:
             self.recordings.stop()
         self._fade_out()
+        self.feedback.close()
         self.parts.audio.player.playlist = EMPTY
         self.parts.session.history = None
         self._timeline = Timeline()
@@ -275,8 +271,8 @@ class Show:
                 events += self.parts.mapper.translate(sent, registry.values)
         epoch = registry.epoch
         outcome = registry.apply(tuple(events))
-        for reply in outcome.replies:
-            self.parts.osc.send(reply.address, reply.args, reply.origin.reply_to)
+        self.feedback.take(outcome)
+        self.feedback.reply(outcome.replies)
         for error in outcome.errors:
             self.say(error)
         for event in events:
@@ -291,14 +287,20 @@ class Show:
         for change in outcome.changes:
             self._follow(change, events[0])
         for fired in outcome.fired:
-            self._fire(fired, events[0])
+            try:
+                self._fire(fired, events[0])
+            except ParameterError as error:
+                self.say(str(error))
+                self.feedback.reply((Reply(events[0].origin, ERROR, (f"/ltx/{fired.name}", str(error))),))
 
     def _follow(self, change: Change, event: Event) -> None:
         """Do what a new value asks for beyond being read."""
         if change.name == "prompt":
             meaning = self._understand(change.new)
             if meaning is not None:
-                self._tell_understood(meaning, event.origin.reply_to)
+                self._tell_understood(meaning, event.origin)
+        if change.name == MASTER and event.origin != ORIGIN:
+            self._fade.stop()
         if change.name.startswith("prompt"):
             self._flow.encode(texts(self._generation))
         elif re.fullmatch(r"bank/\d+/text", change.name):
@@ -312,20 +314,12 @@ class Show:
         """How the model reads a prompt; only the pocket's words can be told."""
         return understand(prompt) if self._config.model == "pocket" else None
 
-    def _tell_understood(self, meaning: Understood, reply_to: tuple | None = None) -> None:
+    def _tell_understood(self, meaning: Understood, origin: Origin | None = None) -> None:
         known, unknown = ", ".join(meaning.known), ", ".join(meaning.unknown)
         text = f"understood: {known or 'nothing'}" + (f"; not understood: {unknown}" if unknown else "")
         self.say(text, logging.INFO)
-        if reply_to is not None:
-            self.parts.osc.send(UNDERSTOOD, (known, unknown), reply_to)
-
-    def _tell_count(self, count: int, what: str, happened: str) -> None:
-        """Say by how much a counter of faults has grown, once a second."""
-        told, told_s = self._told.get(what, (0, -_LOG_AGAIN_S))
-        now_s = time.perf_counter()
-        if count > told and now_s - told_s >= _LOG_AGAIN_S:
-            self._told[what] = count, now_s
-            self.say(f"{count - told} {what}{'s' if count - told > 1 else ''} {happened}")
+        if origin is not None:
+            self.feedback.reply((Reply(origin, UNDERSTOOD, (known, unknown)),))
 
     def _fire(self, fired: Fired, event: Event) -> None:
         recordings, values = self.recordings, self.parts.registry.values
@@ -339,12 +333,24 @@ class Show:
                 recordings.start(recordings.new_path(values["rec/name"]), values["frame_rate"])
             case "rec/stop" | "rec/toggle" if is_recording:
                 recordings.stop()
+            case "rec/still":
+                picture = self._timeline.frame_at(self._shown_position)
+                recordings.still(values["rec/name"], picture, self.parts.composer, self._output)
+            case "out/fade":
+                self._fade.start(fired.args, values[MASTER], time.perf_counter())
+            case "sys/subscribe":
+                self.feedback.subscribe(fired.args, event)
+            case "sys/unsubscribe":
+                self.feedback.unsubscribe(fired.args, event)
+            case "sys/quit":
+                if not self._config.quit_word or fired.args[:1] != (self._config.quit_word,):
+                    raise ParameterError("/ltx/sys/quit: needs the word that the show was started with (--quit-word)")
+                self._is_quit = True
 
     def _answer(self, question: Event) -> None:
         """Answer a question about the status."""
         picture = self._timeline.frame_at(self._shown_position)
-        for reply in status.answer(question, self._status(picture)):
-            self.parts.osc.send(reply.address, reply.args, reply.origin.reply_to)
+        self.feedback.reply(status.answer(question, self._status(picture)))
 
     def _status(self, picture: Picture | None) -> status.Status:
         playing = Playing(

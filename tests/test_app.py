@@ -281,7 +281,7 @@ def until(show, is_done) -> None:
 
 
 def messages(show) -> list[str]:
-    return [text for text, _ in show._messages]
+    return [text for text, _ in show._messages.shown]
 
 
 def test_a_recording_that_fails_does_not_end_the_show(assembled, tmp_path):

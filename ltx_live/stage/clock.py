@@ -11,6 +11,7 @@ from ltx_live.chunk import SAMPLE_RATE_HZ
 JUMP_S = 0.04
 CORRECTION_S = 0.5
 PLAUSIBLE_TIMES = 16
+_EARLY_S = 0.0005  # by which a sleep may end too soon and still count as done
 
 
 class Published(NamedTuple):
@@ -64,7 +65,10 @@ class DacLatency:
 
 
 class FramePacer:
-    """Waits for the next drawing time; vsync is not to be trusted. A late frame moves the beat instead of hurrying."""
+    """Waits for the next drawing time; vsync is not to be trusted. A late frame moves the beat instead of hurrying.
+
+    A `sleep` that ends early gives a tick in between, which leaves the beat where it is.
+    """
 
     def __init__(
         self,
@@ -80,8 +84,9 @@ class FramePacer:
     def wait(self) -> None:
         """Sleep until the next frame is due."""
         now = self._clock()
-        if now < self._next_s:
-            self._sleep(self._next_s - now)
-            self._next_s += self._period_s
-        else:
+        if now >= self._next_s:
             self._next_s = now + self._period_s
+            return
+        self._sleep(self._next_s - now)
+        if self._clock() >= self._next_s - _EARLY_S:
+            self._next_s += self._period_s

@@ -14,7 +14,8 @@ import pytest
 from pythonosc.osc_message import OscMessage
 
 from ltx_live.control.event import Event, Origin
-from ltx_live.control.osc import OscReceiver, decode_packet, encode_message, expand_pattern
+from ltx_live.control.osc import OscReceiver, decode_packet, encode_message
+from ltx_live.control.patterns import expand_pattern
 from ltx_live.control.registry import Registry
 from ltx_live.errors import DeviceError
 
