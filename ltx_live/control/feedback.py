@@ -92,7 +92,8 @@ class Feedback:
         self._thread.start()
         for each in self._static:
             self._do(self._osc.send, STARTUP, (__version__,), each.target)
-        self._dump(self._static)
+        if self._static:
+            self._dump(self._static)
 
     def close(self) -> None:
         """Send what waits, and end."""

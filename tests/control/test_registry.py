@@ -168,6 +168,33 @@ def test_unknown_addresses_get_a_suggestion():
     assert registry.epoch == 0
 
 
+def test_a_change_says_who_sent_just_this_value_and_what_was_bent_is_named():
+    for address, args, known, bent in [
+        ("/ltx/num_frames", (57,), True, ()),
+        ("/ltx/num_frames", (50,), False, ("num_frames",)),
+        ("/ltx/out/hue", (-300,), False, ("out/hue",)),
+        ("/ltx/out/hue", ("+", 30), False, ("out/hue",)),
+        ("/ltx/norm/out/hue", (0.75,), True, ()),
+        ("/ltx/norm/out/hue", (2,), False, ("out/hue",)),
+        ("/ltx/norm/num_steps", (0.5,), False, ("num_steps",)),
+        ("/ltx/schedule", ("cosine",), True, ()),
+        ("/ltx/schedule", (2.0,), True, ()),
+        ("/ltx/schedule", (2.2,), False, ("schedule",)),
+        ("/ltx/out/blackout", (True,), True, ()),
+        ("/ltx/out/blackout", ("on",), False, ("out/blackout",)),
+        ("/ltx/prompt", ("3", "red", "rings"), True, ()),
+        ("/ltx/sigmas", (1.0, 0.5, 0.0), True, ()),
+    ]:
+        outcome = send(Registry(), address, *args)
+        assert ([change.known_to for change in outcome.changes], outcome.bent) == ([PEER if known else None], bent)
+    registry = Registry({"bank/2/text": "rings"})
+    changes = {change.name: change.known_to for change in send(registry, "/ltx/bank/selected", 2).changes}
+    assert changes == {"bank/selected": PEER, "prompt": None}
+    assert send(registry, "/ltx/num_frames", 126).bent == ("num_frames",)  # which it is already
+    both = registry.apply((event("/ltx/out/blackout", 1), event("/ltx/out/blackout", 0), event("/ltx/sys/panic")))
+    assert {change.name: change.known_to for change in both.changes} == {"out/blackout": None, "audio/mute": None}
+
+
 def test_a_bundle_is_one_transaction_and_a_bad_message_does_not_stop_it():
     registry = Registry()
     outcome = registry.apply(
