@@ -237,6 +237,8 @@ def decode_packet(datagram: bytes) -> tuple[list[Message], float | None]:
     """
     if not datagram.startswith(_BUNDLE):
         return [_decode_message(datagram)], None
+    if len(datagram) < len(_IMMEDIATE):
+        raise ValueError("bundle without a time tag")
     seconds, fraction = struct.unpack_from(">II", datagram, 8)
     at_s = None if seconds == 0 else seconds - _NTP_EPOCH_S + fraction / 2**32
     return list(_bundle_messages(datagram, 0)), at_s
