@@ -69,11 +69,12 @@ def bundles(elements):
     )  # fmt: skip
 
 
+nested = st.recursive(messages(), bundles, max_leaves=5)
 packets = st.one_of(
     st.binary(max_size=80),
     messages(),
-    st.recursive(messages(), bundles, max_leaves=5),
-    st.builds(lambda data, cut: data[:cut], messages(), st.integers(0, 60)),
+    nested,
+    st.builds(lambda data, cut: data[:cut], st.one_of(messages(), bundles(nested)), st.integers(0, 60)),
 )
 
 
