@@ -60,7 +60,7 @@ def run(config: Config) -> int:
 
 
 def pacer(show: Show, headless: bool) -> FramePacer:
-    """The pace of the show's ticks: that of the display; without one, faster, and at once when a control comes."""
+    """The pace of the show's ticks: that of the display; without one, a steady one that controls interrupt."""
     return FramePacer(HEADLESS_RATE_HZ, sleep=show.parts.events.wait) if headless else FramePacer(WINDOW_RATE_HZ)
 
 
@@ -186,7 +186,8 @@ def _loop(show: Show, received: list[int], pacer: FramePacer) -> None:
         took_s = time.perf_counter() - start_s
         if took_s > LONG_TICK_S:
             log.warning("a tick took %.0f ms", took_s * 1000)
-        pacer.wait()
+        while not pacer.wait():
+            _do(show.obey, told)
 
 
 def _do(duty: Callable[[], None], told: set[tuple[str, type]]) -> None:

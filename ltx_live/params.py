@@ -348,14 +348,23 @@ OutputParams = _snapshot_class(
 )
 
 
+@functools.cache
+def _sources(cls: type) -> tuple[tuple[tuple[str, ...], bool, Any], ...]:
+    """For each field of a snapshot the concrete names, in their order, whether they make a tuple, and the default."""
+    names: dict[str, list[str]] = {}
+    rows = {field_name(row.name): row for row in PARAMETERS}
+    for name, row in _by_name().items():
+        names.setdefault(field_name(row.name), []).append(name)
+    fields = [field.name for field in dataclasses.fields(cls)]
+    return tuple((tuple(names[field]), rows[field].count > 0, rows[field].default) for field in fields)
+
+
 def snapshot(cls: type, values: Mapping[str, Any]) -> Any:
     """An instance of GenerationParams or OutputParams from concrete names and their values."""
-    fields = {field.name for field in dataclasses.fields(cls)}
-    taken: dict[str, Any] = {}
-    for name, row in _by_name().items():  # indices come in their order
-        field = field_name(row.name)
-        if field in fields and row.count:
-            taken[field] = (*taken.get(field, ()), values.get(name, row.default))
-        elif field in fields and name in values:
-            taken[field] = values[name]
-    return cls(**taken)
+    get = values.get
+    return cls(
+        *[
+            tuple([get(name, default) for name in names]) if is_tuple else get(names[0], default)
+            for names, is_tuple, default in _sources(cls)
+        ]
+    )

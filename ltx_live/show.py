@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from ltx_live import params
@@ -222,10 +223,15 @@ class Show:
     def _shown_position(self) -> float:
         return self._position - self._output.av_offset * SAMPLE_RATE_HZ / 1000
 
-    def _take_values(self) -> None:
-        self._output = self.parts.registry.output()
-        self._generation = self.parts.registry.generation()
-        self._rules = landing_rules(self.parts.registry.values)
+    def _take_values(self, changed: Iterable[Change] | None = None) -> None:
+        """Read the values anew, or what these changes concern: this happens at every message."""
+        tiers = {"frame", "chunk"} if changed is None else {change.tier for change in changed}
+        if "frame" in tiers:
+            self._output = self.parts.registry.output()
+        if tiers - {"frame"}:
+            self._generation = self.parts.registry.generation()
+        if changed is None or any(change.name.startswith(("land/", "tempo/quantise")) for change in changed):
+            self._rules = landing_rules(self.parts.registry.values)
 
     def _append(self, chunk: Chunk) -> None:
         player = self.parts.audio.player
@@ -280,8 +286,7 @@ class Show:
                 self.say(str(event.args[0]), logging.INFO)
         if outcome.messages:
             self._control = outcome.messages[-1]
-        if outcome.changes:
-            self._take_values()
+        self._take_values(outcome.changes)
         if registry.epoch != epoch:
             self._display.latency.asked(registry.epoch, events[0].time_s)
         for change in outcome.changes:

@@ -65,10 +65,7 @@ class DacLatency:
 
 
 class FramePacer:
-    """Waits for the next drawing time; vsync is not to be trusted. A late frame moves the beat instead of hurrying.
-
-    A `sleep` that ends early gives a tick in between, which leaves the beat where it is.
-    """
+    """Waits for the next drawing time; vsync is not to be trusted. A late frame moves the beat instead of hurrying."""
 
     def __init__(
         self,
@@ -81,12 +78,14 @@ class FramePacer:
         self._sleep = sleep
         self._next_s = clock()
 
-    def wait(self) -> None:
-        """Sleep until the next frame is due."""
+    def wait(self) -> bool:
+        """Sleep until the next frame is due; False where `sleep` ended before that."""
         now = self._clock()
         if now >= self._next_s:
             self._next_s = now + self._period_s
-            return
+            return True
         self._sleep(self._next_s - now)
-        if self._clock() >= self._next_s - _EARLY_S:
-            self._next_s += self._period_s
+        if self._clock() < self._next_s - _EARLY_S:
+            return False
+        self._next_s += self._period_s
+        return True
