@@ -206,9 +206,11 @@ def _measure(plan: Plan, show: Show, loader: ProcessPoolExecutor) -> Measured:
     stop = threading.Event()
     midi = threading.Thread(target=_play_midi, args=(show, stop), daemon=True)
     midi.start()
-    tick_s = _tick(show, pacer, sending.done)
-    stop.set()
-    midi.join()
+    try:
+        tick_s = _tick(show, pacer, sending.done)
+    finally:
+        stop.set()
+        midi.join()
     _tick(show, pacer, after(0.5))
     sent = sending.result()
     packet_s, num_lost = applied.latencies(sent)

@@ -13,19 +13,18 @@ from typing import Any
 
 from ltx_live import params
 from ltx_live.control import bank
+from ltx_live.control.arguments import as_text, number_in, number_of, short
 from ltx_live.control.event import NOTICE, Event, Origin, Transaction
 from ltx_live.control.patterns import NORM_ROOT, ROOT, compile_pattern
 from ltx_live.errors import ParameterError
 from ltx_live.params import Parameter
 
 PONG, ERROR = "/ltx/sys/pong", "/ltx/error"
-MAX_TEXT = 8000
-"""Longest text of a prompt or name, in characters."""
-
 _REPEAT_S = 0.5  # a non-zero value repeated within this time is the same press of a trigger
 _QUICK_REPEAT_S = 0.1  # the same for what is pressed in quick succession; 300 bpm are 0.2 s
 _QUICK = ("tempo/tap", "tempo/nudge_up", "tempo/nudge_down")
 _MAX_PRESSES = 256
+_FLOAT32_STEP = 2.0**-23
 _WITH_ANY_ARGUMENT = ("sys/ping", "sys/dump", "sys/subscribe", "sys/unsubscribe", "sys/quit", "out/fade")
 _RELATIVE = {"+": operator.add, "-": operator.sub, "*": operator.mul}
 _LANDING_WORDS = {"now": "", "chunk": " (next chunk)", "reload": " (needs a reload)"}
@@ -225,7 +224,7 @@ class Registry:
         """Whether a trigger's event is a rising edge; 0 and repeated non-zero numbers are not."""
         first = event.args[0] if event.args else None
         if isinstance(first, str):
-            first = _number_in(first)
+            first = number_in(first)
         if name in _WITH_ANY_ARGUMENT or first is None or first is True:
             return True
         key = (event.origin, name)
@@ -272,9 +271,9 @@ class Registry:
     def _set(self, name: str, row: Parameter, event: Event, draft: _Draft) -> None:
         value, is_as_sent = self._coerce(name, row, event)
         knows = {name: event.origin if is_as_sent else None}
-        if value == self._values[name]:
+        if _is_same(row, value, self._values[name]):
             draft.known_to |= knows
-            draft.report(f"{name} is {_text(value)}", event)
+            draft.report(f"{name} is {short(value)}", event)
             return
         effects = bank.value_effects(name, self._values, value)
         changed = {target: new for target, new in {name: value, **effects}.items() if new != self._values[target]}
@@ -289,18 +288,18 @@ class Registry:
         self._values[name] = value
         row = params.find(name)
         landing = _LANDING_WORDS.get("reload" if row.tier == "reload" else row.landing or "", "")
-        return f"{name} {_text(old)} -> {_text(value)}{landing}"
+        return f"{name} {short(old)} -> {short(value)}{landing}"
 
     def _coerce(self, name: str, row: Parameter, event: Event) -> tuple[Any, bool]:
         """The value that an event asks for, and whether it is the very value that was sent."""
         args = event.args
         if row.kind == "str":
-            return _coerce_text(row, args), True
+            return as_text(row, args), True
         if row.kind == "floats":
             return row.coerce(list(args) if len(args) > 1 else args[0]), True
         on_norm = event.address.startswith(NORM_ROOT)
         combine = _RELATIVE.get(args[0]) if len(args) > 1 and isinstance(args[0], str) else None
-        sent = _number(row, args[1] if combine else args[0], must=on_norm or combine is not None)
+        sent = number_of(row, args[1] if combine else args[0], must=on_norm or combine is not None)
         if combine:
             value = self._values[name]
             sent = combine(normalise(row, value) if on_norm else as_number(row, value), sent)
@@ -309,6 +308,17 @@ class Registry:
         value = row.coerce(sent)
         is_as_sent = sent in (value, as_number(row, value)) and not (on_norm and not 0 <= place <= 1)
         return value, is_as_sent and combine is None
+
+
+def _is_same(row: Parameter, one: Any, other: Any) -> bool:
+    """Whether two values are one, as far as float32 can tell, as it is or as a place of the range.
+
+    A value that a program was told and sends back must not be a change: it might cut.
+    """
+    if one == other or row.kind != "float":
+        return one == other
+    span = full_range(row) or (0.0, 0.0)
+    return abs(one - other) <= _FLOAT32_STEP * max(span[1] - span[0], abs(one))
 
 
 def _concerns_generation(item: Change | Fired) -> bool:
@@ -340,47 +350,6 @@ def _look_up(address: str) -> tuple[str, Parameter] | str:
         return str(error)
 
 
-def _coerce_text(row: Parameter, args: tuple[Any, ...]) -> str:
-    """Text from its arguments; several are joined by spaces, as Max sends a sentence without quotes.
-
-    A lone surrogate, which JSON can hold but no tokenizer reads, becomes a question mark.
-    """
-    words = []
-    for arg in args:
-        if arg is not None and not isinstance(arg, (str, int, float)):
-            raise ParameterError(f"{row.address}: cannot use {_text(arg)}; send text")
-        words.append(row.coerce(arg))
-    text = " ".join(words).encode("utf-8", "replace").decode("utf-8")
-    if len(text) > MAX_TEXT:
-        raise ParameterError(f"{row.address}: {len(text)} characters are too many; send at most {MAX_TEXT}")
-    return text
-
-
-def _number(row: Parameter, arg: Any, must: bool) -> Any:
-    """An argument as a number; unless it `must` be one, a word (`on`, a choice) is left to `Parameter.coerce`."""
-    if not isinstance(arg, (str, int, float, type(None))):
-        raise ParameterError(f"{row.address}: cannot use {_text(arg)}; send {row.range_text}")
-    number = _number_in(arg) if isinstance(arg, str) else arg
-    if number is None and must:
-        raise ParameterError(f"{row.address}: cannot use {_text(arg)} here; send a number")
-    return arg if number is None else number
-
-
-def _number_in(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
-
-
 def _shown(event: Event) -> str:
-    words = " ".join([event.address[:80], *(_text(arg) for arg in event.args[:8])])
+    words = " ".join([event.address[:80], *(short(arg) for arg in event.args[:8])])
     return f"{words} ({event.origin})"
-
-
-def _text(value: Any) -> str:
-    """A value as a short word for messages."""
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    text = repr(value) if isinstance(value, str) else str(value)
-    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,6 +1,7 @@
 """Events against the live values: coercion, triggers, transactions, queries, epochs."""
 
 import math
+import struct
 
 import pytest
 
@@ -110,6 +111,18 @@ def test_equal_values_are_one_change():
     registry = Registry()
     outcomes = [send(registry, "/ltx/out/master", 0.1) for _ in range(5)]
     assert [len(outcome.changes) for outcome in outcomes] == [1, 0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("name", [name for name in RANGED if full_range(params.find(name))[1] < 2**24])
+def test_a_value_that_comes_back_as_float32_is_no_change(name):
+    row = params.find(name)
+    for value in (row.default, row.coerce(denormalise(row, 0.3)), row.coerce(denormalise(row, 0.7))):
+        registry = Registry({**bank.slot_values([("", "rings")] * params.NUM_BANK_SLOTS), name: value})
+        for address, sent in ((f"/ltx/{name}", value), (f"/ltx/norm/{name}", normalise(row, value))):
+            sent = sent if isinstance(sent, str) else struct.unpack("f", struct.pack("f", sent))[0]
+            assert not send(registry, address, sent).changes
+    if row.kind == "float":
+        assert send(registry, f"/ltx/norm/{name}", 0.699).changes
 
 
 def test_companion_one_then_zero_fires_once():
