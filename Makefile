@@ -32,6 +32,7 @@ bench: $(INSTALLED)
 	$(BIN)/ltx-live bench seams --model pocket
 	$(BIN)/ltx-live bench latency --model pocket
 	$(BIN)/ltx-live bench sync
+	$(BIN)/ltx-live bench control
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@bash tools/environment.sh
