@@ -343,6 +343,8 @@ class Show:
                 recordings.still(values["rec/name"], picture, self.parts.composer, self._output)
             case "out/fade":
                 self._fade.start(fired.args, values[MASTER], time.perf_counter())
+            case "sys/panic":
+                self._fade.stop()
             case "sys/subscribe":
                 self.feedback.subscribe(fired.args, event)
             case "sys/unsubscribe":

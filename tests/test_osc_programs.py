@@ -226,6 +226,42 @@ def test_companion_sends_one_and_zero_and_touchdesigner_repeats_itself(show, cli
     assert ask(client, show, "/ltx/bank/selected", "?") == (3,)
 
 
+def test_a_control_does_not_wait_for_the_next_tick(show, client):
+    """Headless ticks are 10 ms apart, so an answer that waited for one took 5 ms on average."""
+    took_s = []
+    for _ in range(61):
+        time.sleep(0.011)
+        start_s = time.perf_counter()
+        ask(client, show, "/ltx/seed", "?")
+        took_s.append(time.perf_counter() - start_s)
+    assert sorted(took_s)[30] < 0.0035
+
+
+def test_a_touch_ends_a_fade(show, client):
+    send(client, show, "/ltx/out/fade", 0.0, 30.0)
+    time.sleep(0.3)
+    assert 0.95 < ask(client, show, "/ltx/out/master", "?")[0] < 1.0
+    send(client, show, "/ltx/out/master", 0.75)
+    time.sleep(0.3)
+    assert ask(client, show, "/ltx/out/master", "?") == (0.75,)
+    send(client, show, "/ltx/out/fade", "much")
+    assert heard(client)[0][1][1].startswith("/ltx/out/master: 'much' is not a number")
+    send(client, show, "/ltx/out/master", 1.0)
+
+
+def test_a_hold_lands_together(show, client):
+    send(client, show, "/ltx/sys/subscribe", 0, "/ltx/{out/hue,out/contrast,out/brightness}", 1)
+    heard(client)
+    for address, value in (("sys/hold", 1.0), ("out/hue", 11.0), ("out/contrast", 0.5), ("out/brightness", 0.25)):
+        send(client, show, f"/ltx/{address}", value)
+        time.sleep(0.1)
+    assert heard(client) == []
+    send(client, show, "/ltx/sys/hold", 0.0)
+    packet = decode_packet(client.recv(65535))[0]
+    assert dict(packet) == {"/ltx/out/hue": (11.0,), "/ltx/out/contrast": (0.5,), "/ltx/out/brightness": (0.25,)}
+    send(client, show, "/ltx/sys/unsubscribe")
+
+
 def test_a_still_is_what_is_shown(show, client):
     from ltx_live.media.image import read_image
 

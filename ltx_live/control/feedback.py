@@ -61,7 +61,7 @@ class Subscription:
 
     def knows(self, origin: Origin | None) -> bool:
         """Whether it sent the value itself, and need not hear it."""
-        if self.echo or origin is None or origin.reply_to is None:
+        if self.echo or origin is None or not _is_reached(origin):
             return False
         sender = origin.reply_to[:2]
         if self.source is not None:
@@ -107,10 +107,10 @@ class Feedback:
         return (*self._static, *(each for each, _ in self._leased.values()))
 
     def reply(self, replies: Iterable[Reply]) -> None:
-        """Send answers; many to one sender go as bundles."""
+        """Send answers to those who asked by OSC; many to one sender go as bundles."""
         by_target: dict[tuple[Any, ...], list[Reply]] = {}
         for reply in replies:
-            if reply.origin.reply_to is not None:
+            if _is_reached(reply.origin):
                 by_target.setdefault(reply.origin.reply_to, []).append(reply)
         for target, group in by_target.items():
             self._do(self._answer, group, target)
@@ -213,6 +213,11 @@ class Feedback:
             self._osc.send_packet(packet, target)
 
 
+def _is_reached(origin: Origin) -> bool:
+    """Whether OSC reaches who sent something: others have ways of their own, or none."""
+    return origin.kind == "osc" and origin.reply_to is not None
+
+
 @functools.lru_cache(maxsize=2 * MAX_SUBSCRIPTIONS)
 def _is_of_status(pattern: str) -> bool:
     return any(compile_pattern(pattern, across=True).fullmatch(f"{STATUS}/{name}") for name in NAMES)
@@ -228,7 +233,7 @@ def _resolve(host: str, port: int) -> tuple[Any, ...]:
 def _terms(args: tuple[Any, ...], event: Event) -> tuple[tuple[Any, ...], str, bool]:
     """Target, pattern ("" = none given) and echo of a subscription; numbers may come as text. Raises ParameterError."""
     source = event.origin.reply_to
-    if source is None:
+    if not _is_reached(event.origin):
         raise ParameterError(f"{event.address}: only what comes by OSC can be answered")
     texts, numbers = [], []
     for arg in args:

@@ -306,6 +306,7 @@ def test_another_computer_is_known_by_its_address_alone():
     here = Subscription(("127.0.0.1", 9000))
     assert not here.knows(Origin("osc", "127.0.0.1", ("127.0.0.1", 53412)))
     assert not tablet.knows(Origin("midi", "pad")) and not tablet.knows(None)
+    assert not tablet.knows(Origin("web", "10.0.0.7", ("10.0.0.7", 9000))), "the page is another program"
 
 
 def test_resolume_controllers_are_told_in_their_words(make_rig):
