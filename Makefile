@@ -30,6 +30,7 @@ bench: $(INSTALLED)
 	$(BIN)/ltx-live bench pocket
 	$(BIN)/ltx-live bench loop --model pocket
 	$(BIN)/ltx-live bench seams --model pocket
+	$(BIN)/ltx-live bench modes --model pocket
 	$(BIN)/ltx-live bench latency --model pocket
 	$(BIN)/ltx-live bench sync
 	$(BIN)/ltx-live bench control

@@ -12,21 +12,30 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from ltx_live import pocket
 from ltx_live.config import EMBEDDED, Config
 from ltx_live.control import bank
-from ltx_live.control.event import Event, Inbox, Origin
-from ltx_live.control.files import load_mappings
-from ltx_live.control.mapping import Mapper
+from ltx_live.control.controllers import Controllers
+from ltx_live.control.event import NOTICE, Event, Inbox, Origin
+from ltx_live.control.feedback import Feedback
+from ltx_live.control.http import WebServer
 from ltx_live.control.midi import MidiReceiver
 from ltx_live.control.osc import OscReceiver
 from ltx_live.control.registry import Registry
+from ltx_live.control.snapshots import Snapshots
 from ltx_live.engine.process import Died, EngineProcess, Failed
 from ltx_live.engine.slots import Slots, num_slots
 from ltx_live.engines import engine_spec
 from ltx_live.errors import DeviceError, EngineError
+from ltx_live.keeping import Keeper
+from ltx_live.lora_files import Shelf, folders
+from ltx_live.loras import Rack
+from ltx_live.params import NUM_LORAS
+from ltx_live.parts import Parts
+from ltx_live.playback import Playback
 from ltx_live.pocket.reading import BANK
 from ltx_live.session import Session
-from ltx_live.show import Parts, Show
+from ltx_live.show import Show
 from ltx_live.stage.audio import NO_DEVICE, AudioOutput
 from ltx_live.stage.clock import FramePacer
 from ltx_live.stage.look import NumpyCompositor
@@ -69,11 +78,14 @@ def assemble(config: Config, closing: contextlib.ExitStack, received: Sequence[i
 
     None where a signal was `received` while the engine looked for its model.
     """
-    registry = Registry(initial_values(config.values), fixed=config.fixed())
-    mapper = Mapper(load_mappings(config.mapping, config.home))
+    playback = Playback(config.cues, Snapshots(config.snapshots))
+    registry = _registry(config, playback)
     events = Inbox()
+    controllers = Controllers(events, config.mapping, config.home, config.midi)
     osc = OscReceiver(events, *config.osc, config.osc_options)
     closing.callback(osc.close)
+    feedback = Feedback(osc, registry, config.osc_options.out)
+    closing.callback(feedback.close)
     width, height = registry.values["width"], registry.values["height"]
     slots = closing.enter_context(Slots.create(width, height, num_slots(registry.values["realtime_pacing_slack"])))
     engine = closing.enter_context(EngineProcess(engine_spec(config), slots))
@@ -90,21 +102,79 @@ def assemble(config: Config, closing: contextlib.ExitStack, received: Sequence[i
     log.info(audio.start())
     midi = MidiReceiver(events, config.midi)
     closing.callback(midi.close)
+    closing.callback(controllers.close)
+    web = WebServer(events, config.http, (osc.host, osc.port))
+    closing.callback(web.close)
+    session = Session(slots.layout.longest, _show_log(config, closing))
+    rack = _rack(config, engine, closing)
+    keeper = Keeper(config, playback, registry.values, lambda text: events.put((notice(text),)))
+    closing.callback(keeper.close)
+    parts = Parts(
+        registry,
+        controllers,
+        events,
+        osc,
+        feedback,
+        engine,
+        slots,
+        session,
+        rack,
+        audio,
+        window,
+        composer,
+        midi,
+        web,
+        playback,
+        keeper,
+    )
+    show = Show(config, parts)
+    if config.told:
+        show.say(config.told)
+    closing.callback(show.close)
+    _start(show)
+    return show
+
+
+def _start(show: Show) -> None:
+    """Draw the title card, which takes a while the first time, and begin to receive."""
+    show.draw()
+    parts = show.parts
+    parts.osc.start()
+    parts.feedback.start()
+    parts.controllers.start()
+    parts.midi.start()
+    log.info("OSC: listening on %s:%d", parts.osc.host, parts.osc.port)
+    log.info(parts.web.start())
+
+
+def _registry(config: Config, playback: Playback) -> Registry:
+    names = {f"lora/{number}/name": path.stem for number, (path, _) in enumerate(config.loras, 1)}
+    values = initial_values({**config.values, **names}, config.own_bank)
+    return Registry(values | playback.begin(values), effects=playback)
+
+
+def _show_log(config: Config, closing: contextlib.ExitStack) -> Callable[[str], None]:
+    """Writes a line of the show log; a full disk must not stop the show."""
     show_log = closing.enter_context(open(config.folder("shows") / "last.jsonl", "w", buffering=1, encoding="utf-8"))
 
-    def write_log(line: str) -> None:
-        with contextlib.suppress(OSError):  # a full disk must not stop the show
+    def write(line: str) -> None:
+        with contextlib.suppress(OSError):
             show_log.write(line + "\n")
 
-    session = Session(slots.layout.longest, write_log)
-    show = Show(config, Parts(registry, mapper, events, osc, engine, slots, session, audio, window, composer, midi))
-    closing.callback(show.close)
-    show.draw()  # the title card; the first drawing takes a while
-    osc.start()
-    show.feedback.start()
-    midi.start()
-    log.info("OSC: listening on %s:%d", osc.host, osc.port)
-    return show
+    return write
+
+
+def _rack(config: Config, engine: EngineProcess, closing: contextlib.ExitStack) -> Rack:
+    """The LoRA slots, and the folders that they are filled from, watched."""
+    own = [pocket.lora_folder()] if config.model == "pocket" else []
+    shelf = Shelf([*folders(config.home), *own], config.lora_unmatched)
+    is_merged = config.values["lora_merge_strategy"] == "permanent_merge"
+    rack = Rack(shelf, engine.load_lora, [path for path, _ in config.loras], is_merged)
+    if any(config.values[f"lora/{number}/name"] for number in range(1, NUM_LORAS + 1)):
+        shelf.look()  # those of a show file or a last state are to be found at once
+    shelf.watch()
+    closing.callback(shelf.close)
+    return rack
 
 
 def _wait_for_plan(engine: EngineProcess, received: Sequence[int]) -> None:
@@ -119,13 +189,23 @@ def _wait_for_plan(engine: EngineProcess, received: Sequence[int]) -> None:
         raise EngineError(message.text)
 
 
-def initial_values(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values with the pocket's prompts in the empty slots of the bank; where no prompt is set, a slot plays."""
-    filled = {name: text for name, text in bank.slot_values(BANK).items() if not values[name]}
+def initial_values(values: Mapping[str, Any], own_bank: bool = False) -> dict[str, Any]:
+    """The values with the pocket's prompts in the empty slots of the bank; where no prompt is set, a slot plays.
+
+    A bank of the show's own is left as it is.
+    """
+    filled = {} if own_bank else {name: text for name, text in bank.slot_values(BANK).items() if not values[name]}
     values = {**values, **filled}
-    if values["prompt"]:
+    if values["prompt"] or not bank.filled_slots(values):
         return values
+    if not values[f"bank/{values['bank/selected'] or 1}/text"]:
+        values["bank/selected"] = bank.filled_slots(values)[0]
     return {**values, **bank.connect(values, values["bank/selected"] or 1)}
+
+
+def notice(text: str) -> Event:
+    """An event that tells the performer something."""
+    return Event(NOTICE, (text,), Origin("app"), time.perf_counter())
 
 
 def _open_window(config: Config, events: Inbox, registry: Registry) -> tuple[Window, Composer]:
@@ -187,7 +267,7 @@ def _loop(show: Show, received: list[int], pacer: FramePacer) -> None:
         if took_s > LONG_TICK_S:
             log.warning("a tick took %.0f ms", took_s * 1000)
         while not pacer.wait():
-            _do(show.obey, told)
+            _do(show.take, told)
 
 
 def _do(duty: Callable[[], None], told: set[tuple[str, type]]) -> None:

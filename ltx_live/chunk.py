@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
@@ -53,6 +54,23 @@ def guide_size(size: tuple[int, int], factor: int) -> tuple[tuple[int, int], tup
 def num_steps(params: Any) -> int:
     """Denoising steps of a chunk with these values."""
     return len(params.sigmas) - 1 if params.sigmas else params.num_steps
+
+
+def work(params: Any) -> float:
+    """What denoising a chunk costs, in steps of a chunk of the same length without inputs.
+
+    A speaker whose identity is amplified takes two passes a step; a reference adds its tokens to the picture's.
+    """
+    passes = 2 if params.audio_mode == "id_lora" and params.audio_input and params.identity_guidance_scale > 0 else 1
+    reference = params.ref_source if params.control_strength > 0 else None
+    tokens = 1 + 1 / getattr(reference, "factor", 1) ** 2 if reference else 1
+    return num_steps(params) * passes * tokens
+
+
+def chunk_seed(seed: int, index: int) -> int:
+    """The seed of chunk `index` of a show with this base seed: a hash of both, 0..2^31 - 1."""
+    digest = hashlib.blake2b(f"{seed}/{index}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") & params.SEED_MAX
 
 
 class ChannelStatistics(NamedTuple):
@@ -124,8 +142,9 @@ class Inputs:
     image (H, W, 3) uint8 of the chunk's size: its first frame, no picture of the past is then continued. guide
     (F, h, w, 3) uint8: a reference frame for each of its frames, overlap included, smaller by the whole number
     `guide_factor` and as large as `guide_size` says. driving (S, 2) float32 at 48 kHz from media position
-    `driving_start` on: what is heard; it begins DRIVING_CONTEXT_S before the chunk's start. speaker (S, 2) float32 at
-    48 kHz: whose voice is to be heard.
+    `driving_start` on; it begins DRIVING_CONTEXT_S before the chunk's start, and `heard` says what the chunk sounds of
+    then: "driving", "generated" (the same through the autoencoder) or "off". speaker (S, 2) float32 at 48 kHz: whose
+    voice is to be heard. `restores_gamma`: the guide was lifted by a gamma, the chunk's frames are given without it.
     """
 
     image: np.ndarray | None = None
@@ -133,6 +152,8 @@ class Inputs:
     guide_factor: int = 1
     driving: np.ndarray | None = None
     driving_start: int = 0
+    heard: str = "driving"
+    restores_gamma: bool = False
     speaker: np.ndarray | None = None
 
     @property
@@ -194,7 +215,8 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class StepValues:
-    """Newest values for the chunk being made: `prompts` as in ChunkRequest, `lora_strength` as in its parameters.
+    """Newest values for the chunk being made: `prompts` as in ChunkRequest, `lora_strength` and
+    `identity_guidance_scale` as in its parameters.
 
     They are taken for the steps that follow if the chunk's `late_latch` is on and its noise is still LATCH_SIGMA or
     more; the chunk is then of this `epoch`, if one is given, and has them in `latched`.

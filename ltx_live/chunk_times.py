@@ -13,23 +13,23 @@ NUM_SURE = 4
 
 
 class ChunkTimes:
-    """How long chunks took, by (frames, steps); what was not measured is estimated from what was.
+    """How long chunks took, by (frames, work); what was not measured is estimated from what was.
 
     The first chunk of a shape in a new engine process warms it up: it counts only until there is a better one.
     """
 
     def __init__(self):
-        self._times: dict[tuple[int, int], deque[float]] = {}
-        self._warm: set[tuple[int, int]] = set()
-        self._provisional: set[tuple[int, int]] = set()
+        self._times: dict[tuple[int, float], deque[float]] = {}
+        self._warm: set[tuple[int, float]] = set()
+        self._provisional: set[tuple[int, float]] = set()
 
     def engine_started(self) -> None:
         """A new engine process has everything to warm up again."""
         self._warm.clear()
 
-    def add(self, num_frames: int, steps: int, time_s: float) -> None:
+    def add(self, num_frames: int, work: float, time_s: float) -> None:
         """A chunk of this shape took so long."""
-        shape = num_frames, steps
+        shape = num_frames, work
         times = self._times.setdefault(shape, deque(maxlen=NUM_TIMES))
         if shape in self._warm:
             if shape in self._provisional:
@@ -42,34 +42,41 @@ class ChunkTimes:
             self._provisional.add(shape)
             times.append(time_s)
 
-    def p95_s(self, num_frames: int, steps: int) -> float | None:
+    def p95_s(self, num_frames: int, work: float) -> float | None:
         """95th percentile of the last 8 times, which is the longest of them; None before the first chunk.
 
         Between two shapes that were made it is interpolated; a longer one takes time in proportion, which is too much
         rather than too little; a shorter one saves all but FIXED_SHARE.
         """
-        return self._estimate(num_frames, steps, FIXED_SHARE)
+        return self._estimate(num_frames, work, FIXED_SHARE)
 
-    def bound_s(self, num_frames: int, steps: int) -> float | None:
+    def bound_s(self, num_frames: int, work: float) -> float | None:
         """As `p95_s`, but one that is shorter than all that were made saves nothing.
 
         How much of a time is fixed differs by machine, and a cut that is late is seen, one that is early only waits.
         """
-        return self._estimate(num_frames, steps, 1.0)
+        return self._estimate(num_frames, work, 1.0)
 
-    def _estimate(self, num_frames: int, steps: int, fixed_share: float) -> float | None:
-        if (num_frames, steps) in self._times:
-            return self._longest_s(self._times[num_frames, steps])
-        work = num_frames * steps
-        known = [(frames * steps, self._longest_s(times)) for (frames, steps), times in self._times.items()]
-        less = max((each for each in known if each[0] <= work), default=None)
-        more = min((each for each in known if each[0] >= work), default=None)
-        if less is None or more is None:
-            if less is not None:
-                return less[1] * work / less[0]
-            return None if more is None else more[1] * (fixed_share + (1 - fixed_share) * work / more[0])
-        share = (work - less[0]) / max(1, more[0] - less[0])
-        return less[1] + share * (more[1] - less[1])
+    def _estimate(self, num_frames: int, work: float, fixed_share: float) -> float | None:
+        if (num_frames, work) in self._times:
+            return self._longest_s(self._times[num_frames, work])
+        wanted = num_frames * work
+        known = [(frames * each, self._longest_s(times)) for (frames, each), times in self._times.items()]
+        less = max((each for each in known if each[0] <= wanted), default=None)
+        more = min((each for each in known if each[0] >= wanted), default=None)
+        if less is None:
+            return None if more is None else more[1] * (fixed_share + (1 - fixed_share) * wanted / more[0])
+        proportional_s = less[1] * wanted / less[0] if more is None else 0.0
+        share = 0.0 if more is None else (wanted - less[0]) / max(1, more[0] - less[0])
+        between_s = 0.0 if more is None else less[1] + share * (more[1] - less[1])
+        return max(proportional_s, between_s, self._more_work_s(num_frames, work))
+
+    def _more_work_s(self, num_frames: int, work: float) -> float:
+        """A first guess for more work on as many frames as were made with less: in proportion. 0 where it is known."""
+        same = {each: times for (frames, each), times in self._times.items() if frames == num_frames}
+        if not same or max(same) >= work:
+            return 0.0
+        return self._longest_s(same[max(same)]) * work / max(same)
 
     def _longest_s(self, times: deque[float]) -> float:
         if len(times) >= NUM_SURE:

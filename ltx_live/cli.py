@@ -1,4 +1,4 @@
-"""The command line: `ltx-live play`, `render`, `models`, `params`, `devices`, `doctor` and `bench`."""
+"""The command line: `ltx-live play`, `render`, `models`, `learn`, `params`, `devices`, `doctor` and `bench`."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ltx_live import __version__, params
 from ltx_live.config import Config
+from ltx_live.control.learn import ROWS
 from ltx_live.errors import ConfigError, LtxLiveError, ParameterError
 from ltx_live.options import (
     Parser,
@@ -80,6 +81,10 @@ def parser() -> Parser:
 
     command = commands.add_parser("models", help="list, download, check and convert model files")
     add_models_actions(command)
+
+    command = commands.add_parser("learn", help="bind MIDI controls: name a parameter, move a control")
+    add_learn_options(command)
+    command.set_defaults(run=learn)
 
     command = commands.add_parser("params", help="list every live parameter")
     form = command.add_mutually_exclusive_group()
@@ -154,6 +159,25 @@ def add_models_actions(command: Parser) -> None:
     add_text_encoder_option(action)
     action.set_defaults(run=describe_lora)
     add_home_option(action)
+
+
+def add_learn_options(command: Parser) -> None:
+    """What `learn` binds, and where it is written."""
+    command.add_argument("names", nargs="*", metavar="PARAMETER", help="which ones; without a name you are asked")
+    command.add_argument("--row", choices=tuple(ROWS), help="eight controls, one touch each")
+    command.add_argument("--page", type=int, default=1, choices=range(1, params.NUM_PAGES + 1), metavar="N")
+    command.add_argument("--midi", default="", metavar="NAME", help="MIDI input, part of its name")
+    command.add_argument(
+        "--mapping", default="default", metavar="FILE", help="mapping to write in (the controller's own)"
+    )
+    add_home_option(command)
+
+
+def learn(args: argparse.Namespace) -> int:
+    """Bind controls in the terminal."""
+    from ltx_live import learning
+
+    return learning.run(learning.Course(args.names, args.row or "", args.page, args.midi, args.mapping), home(args))
 
 
 def recording_instead(show: Config) -> Config:

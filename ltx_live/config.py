@@ -14,6 +14,7 @@ from ltx_live import params
 from ltx_live.errors import ConfigError
 
 OSC_PORT = 9130
+HTTP_PORT = 9132
 EMBEDDED = ("pocket", "testcard")
 """Models that are always there and load within seconds."""
 
@@ -44,9 +45,13 @@ class Config:
     `model` is `pocket`, `testcard`, the name of a downloaded set or a path; `text_encoder` is a file or folder for that
     part alone; `memory` and `max_vram_gb` as in `ltx_live.weights.memory`; `loras` are (file, strength), played
     by their place as `lora/N`; `lora_unmatched` says what keys of theirs that match no layer are: an `error`, or a
-    reason to `warn`; `osc` is (host, port); `quit_word` is what `/ltx/sys/quit` must say to end the show, "" = it
-    cannot; `midi` and `audio` are name patterns, "" = choose, "none" = off; `screen` counts from 1; `window_px` is the
-    window's size while it is not fullscreen; `duration_s` None = until quit.
+    reason to `warn`; `osc` and `http` are (host, port), `http` None = off; `quit_word` is what `/ltx/sys/quit` must say
+    to end the show, "" = it cannot; `midi` and `audio` are name patterns, "" = choose, "none" = off; `screen` counts
+    from 1; `window_px` is the window's size while it is not fullscreen; `duration_s` None = until quit.
+
+    `show` is the show file and `state` where the last state is kept, None = nowhere; `cues` come from `cues_file`,
+    `snapshots` are values by number, `own_bank` leaves empty slots of the bank empty; `base` are the values that there
+    would be without show file and options; `told` is a line to say at the start.
     """
 
     model: str = "pocket"
@@ -59,9 +64,18 @@ class Config:
     lora_unmatched: str = "error"
     values: Mapping[str, Any] = field(default_factory=dict)
     mapping: str = "default"
+    show: Path | None = None
+    cues: tuple[Any, ...] = ()
+    cues_file: Path | None = None
+    snapshots: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
+    own_bank: bool = False
+    base: Mapping[str, Any] = field(default_factory=params.defaults)
+    state: Path | None = None
+    told: str = ""
     osc: tuple[str, int] = ("127.0.0.1", OSC_PORT)
     osc_options: OscOptions = OscOptions()
     quit_word: str = ""
+    http: tuple[str, int] | None = None
     midi: str = ""
     audio: str = ""
     screen: int = 1
@@ -70,16 +84,6 @@ class Config:
     window_px: tuple[int, int] = (1024, 576)
     record: Path | None = None
     duration_s: float | None = None
-
-    def fixed(self) -> dict[str, str]:
-        """Live values that change nothing in this show, by name, and why: strengths of LoRAs merged or not there."""
-        is_merged = self.values["lora_merge_strategy"] == "permanent_merge"
-        merged = "merged at load; play with --set lora_merge_strategy=runtime"
-        return {
-            f"lora/{n}/strength": merged if n <= len(self.loras) else "no LoRA here; start with --lora FILE"
-            for n in range(1, params.NUM_LORAS + 1)
-            if is_merged or n > len(self.loras)
-        }
 
     def folder(self, name: str) -> Path:
         """A folder of the home (`models`, `loras`, `media`, `recordings`, `shows`), made at first need."""

@@ -9,6 +9,7 @@ from ltx_live import params
 from ltx_live.chunk import SAMPLE_RATE_HZ, ChunkRequest, WeightedPrompts
 from ltx_live.control.registry import Registry
 from ltx_live.control.status import Latency, Status, beat_in_bar
+from ltx_live.loras import Rack
 from ltx_live.session import Session
 from ltx_live.stage.hud_state import HudState
 from ltx_live.stage.timeline import Picture
@@ -20,7 +21,10 @@ GRIDS = ("beat", "bar", "2 bars", "4 bars")
 
 @dataclass(frozen=True, slots=True)
 class Playing:
-    """What only the show knows at a tick: `state` in the words of HudState, `position` and `end` in media samples."""
+    """What only the show knows at a tick: `state` in the words of HudState, `position` and `end` in media samples.
+
+    `mode` and `delay_s` are those of Modes.
+    """
 
     state: str
     detail: str
@@ -29,16 +33,23 @@ class Playing:
     picture: Picture | None
     output_latency_s: float
     now_s: float
+    mode: str = ""
+    delay_s: float = 0.0
 
 
 class Display:
-    """Gathers what is told; `latency` measures gestures by the first new picture that shows them."""
+    """Gathers what is told; `cue` is where the cue list stands, in words.
 
-    def __init__(self, registry: Registry, session: Session, tempo: Tempo):
+    `latency` measures gestures by the first new picture that shows them.
+    """
+
+    def __init__(self, registry: Registry, session: Session, tempo: Tempo, rack: Rack):
         self.latency = Latency()
+        self.cue = ""
         self._registry = registry
         self._session = session
         self._tempo = tempo
+        self._rack = rack
         self._prompts: dict[int, str] = {}
 
     def asked(self, request: ChunkRequest) -> None:
@@ -75,6 +86,8 @@ class Display:
             dropped_s=statistics.dropped_s,
             num_underruns=statistics.num_underruns,
             clock_s=playing.position / SAMPLE_RATE_HZ,
+            mode=playing.mode,
+            delay_s=playing.delay_s,
             bpm=self._tempo.bpm,
             **beat_in_bar(self._tempo.beat_at(playing.now_s), self._tempo.beats_per_bar),
         )
@@ -100,6 +113,9 @@ class Display:
             bar=status.bar,
             beats_per_bar=self._tempo.beats_per_bar,
             grid=grid,
+            mode=status.mode,
+            loras=tuple(self._rack.rows()),
+            cue=self.cue,
             recording=recording,
             control=control,
             messages=messages,

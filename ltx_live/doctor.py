@@ -55,7 +55,8 @@ def examine(home: Path) -> Iterator[Finding]:
     yield full_model_memory()
     yield shared_memory()
     yield home_folder(home)
-    yield osc_port()
+    yield free_port("OSC", config.OSC_PORT, "--osc", socket.SOCK_DGRAM)
+    yield free_port("remote page", config.HTTP_PORT, "--http", socket.SOCK_STREAM)
     yield devices("screens", "screens", SYSTEM_PACKAGES)
     yield devices("sound", "sound_outputs", SYSTEM_PACKAGES)
     yield devices("MIDI", "midi_inputs", "the show runs without; MIDI needs a system with it and Python 3.11 or 3.12")
@@ -148,15 +149,17 @@ def home_folder(home: Path) -> Finding:
     return Finding("home", "ok", f"{home}" if existing == home else f"{home}, made at first need")
 
 
-def osc_port() -> Finding:
-    """Whether OSC's usual port is free."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+def free_port(part: str, port: int, option: str, kind: socket.SocketKind) -> Finding:
+    """Whether the usual port of a part is free."""
+    with socket.socket(socket.AF_INET, kind) as probe:
+        if kind == socket.SOCK_STREAM and os.name == "posix":  # connections that have just ended do not matter
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("127.0.0.1", config.OSC_PORT))
+            probe.bind(("127.0.0.1", port))
         except OSError as error:
-            detail = f"port {config.OSC_PORT}: {error.strerror}"
-            return Finding("OSC", "missing", detail, "is another ltx-live running? else use --osc HOST:PORT")
-    return Finding("OSC", "ok", f"127.0.0.1:{config.OSC_PORT}")
+            remedy = f"is another ltx-live running? else use {option} HOST:PORT"
+            return Finding(part, "missing", f"port {port}: {error.strerror}", remedy)
+    return Finding(part, "ok", f"127.0.0.1:{port}")
 
 
 def devices(part: str, listed_by: str, remedy: str) -> Finding:

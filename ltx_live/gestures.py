@@ -15,7 +15,7 @@ RESTART = "restart"
 PROMPT_FIELDS = ("prompt", "prompt_visual", "prompt_speech", "prompt_sounds", "prompts_text", "prompts_weight")
 """Those that make up the prompts: one counts only as far as it is heard."""
 
-STEP_FIELDS = ("prompts_weight", "lora_strength")
+STEP_FIELDS = ("prompts_weight", "lora_strength", "identity_guidance_scale")
 """Those that a chunk can take up while it is being made (late latching)."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ltx_live.chunk import PREFIX_FRAMES, EngineInfo, num_prefix_frames, num_steps
+from ltx_live.chunk import PREFIX_FRAMES, EngineInfo, num_prefix_frames, work
 from ltx_live.chunk_times import ChunkTimes
 from ltx_live.moment import Moment
 
@@ -38,7 +38,7 @@ class Lengths:
         """Unplayed seconds at which the next chunk, made twice, comes just in time; None before the first chunk."""
         params = moment.params
         num_frames = self.whole(params)
-        time_s = self._times.p95_s(num_frames, num_steps(params))
+        time_s = self._times.p95_s(num_frames, work(params))
         if time_s is None:
             return None
         new_s = self.new_s(num_frames, params, continues)
@@ -56,7 +56,7 @@ class Lengths:
         params = moment.params
         whole = self.whole(params)
         for num_frames in range(whole, min(whole, SHORTEST_CHUNK) - 1, -8):
-            time_s = self._times.p95_s(num_frames, num_steps(params))
+            time_s = self._times.p95_s(num_frames, work(params))
             if time_s is None:
                 break
             keeps_up = num_frames == whole or time_s <= self.new_s(num_frames, params, continues)
@@ -73,7 +73,7 @@ class Lengths:
         whole = self.whole(params)
         shortest = min(SHORTEST_CHUNK, params.cut_frames, whole)
         gains = {
-            num_frames: self.new_s(num_frames, params, continues) / self._times.p95_s(num_frames, num_steps(params))
+            num_frames: self.new_s(num_frames, params, continues) / self._times.p95_s(num_frames, work(params))
             for num_frames in range(shortest, whole + 1, 8)
         }
         feeding = [num_frames for num_frames, gain in gains.items() if gain >= RESERVE]

@@ -28,7 +28,9 @@ def print_params(form: str | None) -> None:
 
 def as_dict(row: Parameter) -> dict[str, Any]:
     """One row for JSON: its fields and its OSC address."""
-    fields = {field.name: getattr(row, field.name) for field in dataclasses.fields(row) if field.name != "snap"}
+    fields = {
+        field.name: getattr(row, field.name) for field in dataclasses.fields(row) if field.name not in ("snap", "check")
+    }
     return {"address": row.address} | fields
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ltx_live.engine.process import Died, LoraFailed, LoraLoaded, Message, Ready
+from ltx_live.engine.process import Died, LoraFailed, LoraLoaded, LoraMerged, LoraMerging, Message, Ready
 from ltx_live.errors import ParameterError
 from ltx_live.lora_files import LoraFile, Shelf
 from ltx_live.params import NUM_LORAS
@@ -16,7 +16,8 @@ from ltx_live.params import NUM_LORAS
 class Slot:
     """One slot: what it is to play, and what the engine plays from its next chunk on; "" is nothing.
 
-    `fault` is why the last wish was not fulfilled. What is merged at load stays.
+    `fault` is why the last wish was not fulfilled. What is merged at load stays; `is_merging` says that it follows its
+    fader.
     """
 
     wanted: str = ""
@@ -24,13 +25,14 @@ class Slot:
     played: str = ""
     played_path: Path | None = None
     is_merged: bool = False
+    is_merging: bool = False
     fault: str = ""
 
     @property
     def state(self) -> str:
-        """In a word: merged, loading, failed, loaded or empty."""
+        """In a word: merging, merged, loading, failed, loaded or empty."""
         if self.is_merged:
-            return "merged"
+            return "merging" if self.is_merging else "merged"
         if self.wanted_path != self.played_path:
             return "loading"
         return "failed" if self.fault else "loaded" if self.played else "empty"
@@ -107,10 +109,16 @@ class Rack:
                 name = "" if path is None else path.stem
                 self._set(number, replace(slot, played=name, played_path=path))
                 return text
+            case LoraMerging(number):
+                self._set(number, replace(self.slots[number - 1], is_merging=True, fault=""))
+            case LoraMerged(number, _, text):
+                self._set(number, replace(self.slots[number - 1], is_merging=False))
+                return text
             case LoraFailed(number, path, text):
                 slot = self.slots[number - 1]
                 if path == slot.wanted_path:
-                    self._set(number, replace(slot, wanted=slot.played, wanted_path=slot.played_path, fault=text))
+                    kept = replace(slot, wanted=slot.played, wanted_path=slot.played_path, is_merging=False)
+                    self._set(number, replace(kept, fault=text))
                 return f"lora/{number}: {text}"
         return None
 
@@ -138,7 +146,7 @@ class Rack:
         self._is_ready = True
         self.shelf.fit(layers)
         for number, (slot, first) in enumerate(zip(self.slots, self._first, strict=True), start=1):
-            self._set(number, replace(slot, played=first.played, played_path=first.played_path))
+            self._set(number, replace(slot, played=first.played, played_path=first.played_path, is_merging=False))
             if slot.wanted_path != first.played_path:
                 self._load(number, slot.wanted_path)
 

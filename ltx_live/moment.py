@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from ltx_live import params as table
@@ -26,7 +26,8 @@ class Moment:
     grid, or None for the end of what there is.
     `prompts(params, start, index)` is what a chunk plays that starts at a media position; empty = `params.prompt`;
     `text_s(params)` is how much longer a chunk may take because of texts that are new to the engine;
-    `is_encoding(params)` tells whether a text of theirs is still to be encoded, beside the chunks.
+    `is_encoding(params)` tells whether a text of theirs is still to be encoded, beside the chunks;
+    `sample(params)` is what a chunk is made with now: `params` and what modulators add, which is no gesture.
     """
 
     now_s: float
@@ -42,6 +43,12 @@ class Moment:
     prompts: Callable[[Any, int, int], WeightedPrompts] = lambda params, start, index: ()
     text_s: Callable[[Any], float] = lambda params: 0.0
     is_encoding: Callable[[Any], bool] = lambda params: False
+    sample: Callable[[Any], Any] = lambda params: params
+
+    def sampled(self) -> Moment:
+        """The moment with the values that a chunk is made with."""
+        params = self.sample(self.params)
+        return self if params is self.params else replace(self, params=params)
 
     def places(self, waits: Mapping[str, str], earliest: int) -> dict[str, int]:
         """Where fields land by their rules that could land at `earliest`; without those that come with any chunk."""

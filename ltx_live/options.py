@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 import ipaddress
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -21,10 +21,23 @@ from ltx_live.weights.memory import MODES
 
 
 class Parser(argparse.ArgumentParser):
-    """An ArgumentParser whose errors are one line."""
+    """An ArgumentParser whose errors are one line, and whose options a show file may give."""
 
     def error(self, message: str) -> NoReturn:
         raise ConfigError(f"{message}; see `{self.prog} --help`")
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> tuple[argparse.Namespace, list[str]]:
+        """What a show file says is used where the command line says nothing: it gives the defaults."""
+        found, rest = super().parse_known_args(args, namespace)
+        if self.get_default("takes_show") and found.show is not None:
+            from ltx_live.show_file import load_show
+
+            path = find_show(found.show, home(found))
+            file = load_show(path)
+            self.set_defaults(**file.options)
+            found, rest = super().parse_known_args(args, namespace)
+            found.show, found.file = path, file
+        return found, rest
 
 
 def add_generation_options(command: Parser) -> None:
@@ -85,9 +98,19 @@ def add_loading_options(command: argparse._ActionsContainer) -> None:
 
 def add_show_options(command: Parser) -> None:
     """The options of `play` alone: how it is shown, heard and controlled."""
+    command.add_argument("show", nargs="?", type=Path, metavar="SHOW.toml", help="show file, or its name in shows")
+    command.set_defaults(takes_show=True, file=None)
+    command.add_argument(
+        "--restore",
+        action=argparse.BooleanOptionalAction,
+        help="go on from the last state (by itself only where the same show broke off within the last hour)",
+    )
     command.add_argument("--mapping", default="default", metavar="FILE", help="MIDI mapping (default)")
+    command.add_argument("--cues", type=Path, metavar="FILE.toml", help="cue list")
     command.add_argument("--osc", default="", metavar="HOST:PORT", help="where OSC is received (127.0.0.1:9130)")
     add_osc_options(command)
+    at, form = f"127.0.0.1:{config.HTTP_PORT}", "HOST:PORT|none"
+    command.add_argument("--http", default=at, metavar=form, help=f"where the remote page is served ({at})")
     command.add_argument("--midi", default="", metavar="NAME|none", help="MIDI input, part of its name")
     command.add_argument("--audio", default="", metavar="NAME|none", help="sound output, part of its name or its index")
     command.add_argument("--screen", type=int, metavar="N", help="screen number, 1 = first")
@@ -205,42 +228,56 @@ def mp4_path(text: str) -> Path:
     return path
 
 
-def generation_config(args: argparse.Namespace, **settings: Any) -> Config:
-    """The Config of the shared options; `settings` are values that only --set overrides."""
+@dataclasses.dataclass(frozen=True)
+class Layers:
+    """Values and LoRAs of a show file, under the options; values that are newer than any option, over them."""
+
+    loras: tuple[tuple[Path, float], ...] = ()
+    under: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    over: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+def generation_config(args: argparse.Namespace, layers: Layers = Layers(), **settings: Any) -> Config:
+    """The Config of the shared options; `settings` are values that only --set and what is newer override."""
     known = (*EMBEDDED, *catalogue.SETS)
     if args.model not in known and not Path(args.model).expanduser().exists():
         raise ConfigError(
             f"--model {args.model}: no such file or folder; give {', '.join(known)}, or a path to LTX-2.3's weights "
             "(`ltx-live models list` says which)"
         )
-    if len(args.loras) > NUM_LORAS:
-        raise ConfigError(f"--lora: {len(args.loras)} LoRAs are given, {NUM_LORAS} can be played; leave some out")
+    loras = [*layers.loras, *args.loras]
+    if len(loras) > NUM_LORAS:
+        raise ConfigError(f"--lora: {len(loras)} LoRAs are given, {NUM_LORAS} can be played; leave some out")
     if args.prompt is not None:
         settings["prompt"] = args.prompt
     if args.size is not None:
         settings["width"], settings["height"] = args.size
     if args.seed is not None:
         settings |= {"seed": args.seed, "randomize_seed": False}
-    settings |= {f"lora/{i}/strength": strength for i, (_, strength) in enumerate(args.loras, 1)}
-    values = config.initial_values(args.model, args.preset, settings | dict(args.settings))
+    strengths = {f"lora/{i}/strength": strength for i, (_, strength) in enumerate(loras, 1)}
+    settings |= {name: strengths[name] for name in list(strengths)[len(layers.loras) :]}
+    settings = strengths | layers.under | settings | dict(args.settings) | layers.over
+    values = config.initial_values(args.model, args.preset, settings)
     if values["lora_merge_strategy"] == "runtime":
         merge = "or merge the LoRA at load with --set lora_merge_strategy=permanent_merge"
-        require_live_strengths(args.loras, f"give one of these, {merge}")
-    made = Config(
+        require_live_strengths(loras, f"give one of these, {merge}")
+    explicit = {**layers.under, **dict(args.settings), **layers.over}
+    found = [
+        (find_lora(path, home(args)), values[name] if (name := f"lora/{i}/strength") in explicit else strength)
+        for i, (path, strength) in enumerate(loras, 1)
+    ]
+    return Config(
         model=args.model,
         home=home(args),
         device=args.device,
         text_encoder=args.text_encoder and args.text_encoder.expanduser(),
         memory=args.memory,
         max_vram_gb=args.max_vram_gb,
-        loras=find_loras(args),
+        loras=tuple(found),
         lora_unmatched=args.lora_unmatched,
         values=values,
+        base=config.initial_values(args.model, args.preset, {}),
     )
-    for name, reason in made.fixed().items():
-        if name in dict(args.settings):
-            raise ConfigError(f"--set {name}: {reason}")
-    return made
 
 
 def require_live_strengths(loras: Sequence[tuple[Path, float]], advice: str) -> None:
@@ -273,22 +310,58 @@ def home(args: argparse.Namespace) -> Path:
     return (args.home or config.default_home()).expanduser().absolute()
 
 
+def http_address(text: str) -> tuple[str, int] | None:
+    """`HOST:PORT` as (host, port), None for `none`. Raises ConfigError."""
+    return None if text == "none" else config.parse_address(text, "--http", config.HTTP_PORT)
+
+
+def find_show(path: Path, home: Path) -> Path:
+    """The show file: as given, or by its name in the folder of shows. Raises ConfigError."""
+    for each in (path.expanduser(), home / "shows" / path, home / "shows" / f"{path}.toml"):
+        if each.is_file():
+            return each.absolute()
+    raise ConfigError(f"show {path}: no such file, nor in {home / 'shows'}")
+
+
 def show_config(args: argparse.Namespace) -> Config:
     """The Config of `play`."""
+    from ltx_live.keeping import find_state, state_path
+
     settings: dict[str, Any] = {}
     if args.screen is not None:
         settings["window/screen"] = args.screen
     if args.fullscreen:
         settings |= {"window/fullscreen": True, "window/hud": "off"}
-    made = generation_config(args, **settings)
+    file = args.file
+    kept_at = state_path(home(args) / "shows", args.show)
+    state, told = find_state(kept_at, args.show, args.model, args.restore)
+    restored = {} if state is None else state.values
+    below = {} if file is None else file.values
+    newer = state is not None and state.broke_off
+    layers = Layers(
+        loras=() if file is None else file.loras,
+        under=below if newer else {**below, **restored},
+        over=restored if newer else {},
+    )
+    made = generation_config(args, layers, **settings)
+    with_bank = [each for each in (file, state and state.file) if each is not None and each.has_bank]
+    snapshots = {} if file is None else file.snapshots
     return dataclasses.replace(
         made,
         mapping=args.mapping,
+        show=args.show,
+        cues=_cues(args),
+        cues_file=args.cues.expanduser().absolute() if args.cues else args.show,
+        snapshots=state.file.snapshots if state is not None and file is None else snapshots,
+        own_bank=bool(with_bank),
+        state=kept_at,
+        told=told,
         osc=config.parse_address(args.osc) if args.osc else made.osc,
         osc_options=OscOptions(
             tuple(args.osc_out), tuple(args.osc_allow), args.osc_reply_port, args.osc_aliases, args.log_osc
         ),
         quit_word=args.quit_word,
+        http=http_address(args.http),
         midi=args.midi,
         audio=args.audio,
         screen=made.values["window/screen"],
@@ -297,3 +370,12 @@ def show_config(args: argparse.Namespace) -> Config:
         record=args.record,
         duration_s=args.duration,
     )
+
+
+def _cues(args: argparse.Namespace) -> tuple[Any, ...]:
+    """The cues of `--cues`, else those of the show file."""
+    from ltx_live.control.cues import load_cues
+
+    if args.cues:
+        return load_cues(args.cues.expanduser())
+    return () if args.file is None else args.file.cues

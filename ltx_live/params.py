@@ -10,25 +10,29 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import functools
-import math
-import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any
 
 from ltx_live.errors import ParameterError
-
-Kind = Literal["float", "int", "bool", "str", "enum", "floats", "trigger"]
-Tier = Literal["frame", "step", "chunk", "reload"]
-Landing = Literal["now", "chunk"]
+from ltx_live.parameter import Parameter, Tier
 
 SCHEDULES = ("distilled", "linear", "cosine", "linear_quadratic", "beta")
 LANDINGS = ("now", "chunk", "beat", "bar", "2 bars", "4 bars")
 """Where a change can land: at the next possible frame, with the next chunk, or on a grid of the tempo."""
 
+CONTROLS = ("none", "luminance", "canny", "tracks")
+"""What a reference can be made into before it guides."""
+
 NUM_BANK_SLOTS = 64
 NUM_PROMPTS = 8
 NUM_LORAS = 8
+NUM_PAGES = 16
+NUM_MODULATORS = 8
+SIGNALS = ("level", "low", "mid", "high", "onset")
+"""What a modulator can follow of a sound."""
+SHAPES = ("sine", "triangle", "saw", "square", "random", "envelope", *SIGNALS)
+NUM_TRACKS = 32
+NUM_SNAPSHOTS = 32
 SEED_MAX = 2**31 - 1
 
 
@@ -42,102 +46,20 @@ def snap_num_frames(value: float) -> int:
     return min(257, max(1, round((value - 1) / 8)) * 8 + 1)
 
 
-@dataclass(frozen=True, slots=True)
-class Parameter:
-    """One row of the table: a live value or a trigger, reached as `/ltx/` + name.
+_NO_TARGETS = ("mod/", "react/", "tempo/", "window/", "bank/", "audioin/", "snap/", "cue/", "midi/")
+"""What is read elsewhere than from what a chunk is made and a frame is drawn with."""
 
-    `count` > 0 makes it a row for the indices 1..count, written `N` in the name. `since` marks a row whose effect
-    arrives with a later version: it answers "not yet". Triggers have no value and fire on a rising edge.
-    """
 
-    name: str
-    kind: Kind
-    default: Any
-    tier: Tier
-    doc: str
-    minimum: float | None = None
-    maximum: float | None = None
-    choices: tuple[str, ...] = ()
-    unit: str = ""
-    landing: Landing | None = None
-    since: str | None = None
-    snap: Callable[[float], int] | None = None
-    count: int = 0
-
-    @property
-    def address(self) -> str:
-        return f"/ltx/{self.name}"
-
-    @property
-    def range_text(self) -> str:
-        """The range in words, for tables and messages."""
-        if self.kind == "enum":
-            return ", ".join(self.choices)
-        if self.kind == "bool":
-            return "0 or 1"
-        if self.minimum is None and self.maximum is None:
-            return {"str": "text", "floats": "descending list to 0", "trigger": "trigger"}.get(self.kind, "any")
-        low = "" if self.minimum is None else f"{self.minimum:g}"
-        high = "" if self.maximum is None else f"{self.maximum:g}"
-        return f"{low} to {high}" if low and high else (f">= {low}" if low else f"<= {high}")
-
-    def coerce(self, value: Any) -> Any:
-        """The value this parameter takes for what a performer sent: converted, clamped and snapped.
-
-        Numbers are clamped, never rejected; numeric text counts as a number; an enum is given by name or index.
-        Raises ParameterError for what cannot be understood (text for a number, NaN, an unknown choice).
-        """
-        if self.kind == "str":
-            return value if isinstance(value, str) else ("" if value is None else f"{value:g}")
-        if self.kind == "floats":
-            return self._coerce_floats(value)
-        if self.kind == "enum":
-            return self._coerce_choice(value)
-        if value is None:
-            value = 0  # OSC's nil, and "null" of the specification
-        number = self._coerce_number(value)
-        if self.kind == "bool":
-            return number >= 0.5
-        if self.minimum is not None:
-            number = max(self.minimum, number)
-        if self.maximum is not None:
-            number = min(self.maximum, number)
-        if self.snap is not None:
-            return self.snap(number)
-        return round(number) if self.kind == "int" else float(number)
-
-    def _coerce_number(self, value: Any) -> float:
-        if isinstance(value, str):
-            words = {"true": 1.0, "on": 1.0, "yes": 1.0, "false": 0.0, "off": 0.0, "no": 0.0, "none": 0.0, "null": 0.0}
-            try:
-                value = words.get(value.strip().lower()) if value.strip().lower() in words else float(value)
-            except ValueError:
-                raise ParameterError(f"{self.address}: '{value}' is not a number; send {self.range_text}") from None
-        if not isinstance(value, (int, float)) or math.isnan(value):
-            raise ParameterError(f"{self.address}: cannot use {value!r}; send {self.range_text}")
-        return float(value)
-
-    def _coerce_choice(self, value: Any) -> str:
-        if isinstance(value, str) and value in self.choices:
-            return value
-        try:
-            return self.choices[min(len(self.choices) - 1, max(0, round(self._coerce_number(value))))]
-        except (ParameterError, OverflowError):
-            raise ParameterError(f"{self.address}: '{value}' is not one of {', '.join(self.choices)}") from None
-
-    def _coerce_floats(self, value: Any) -> tuple[float, ...] | None:
-        if isinstance(value, str):
-            value = [part for part in re.split(r"[,\s]+", value.strip().strip("[]")) if part]
-            if value in ([], ["none"]):
-                return None
-        if value is None:
-            return None
-        items = value if isinstance(value, (list, tuple)) else [value]
-        numbers = tuple(self._coerce_number(item) for item in items)
-        descends = all(a > b for a, b in zip(numbers, numbers[1:], strict=False))
-        if len(numbers) < 2 or not descends or numbers[-1] != 0 or numbers[0] > 1:
-            raise ParameterError(f"{self.address}: {list(numbers)} must descend to 0 and start at most at 1")
-        return numbers
+def modulation_target(text: str) -> str:
+    """The name of a number that a modulator can move, "" for none; raises ParameterError for any other text."""
+    name = text.strip().removeprefix("/ltx/")
+    row = find(name) if name else None
+    if row is not None and row.since is not None:
+        raise ParameterError(f"/ltx/{name}: not yet (arrives with {row.since})")
+    is_number = row is None or (row.kind in ("float", "int") and row.maximum is not None and row.tier != "reload")
+    if not is_number or name.startswith(_NO_TARGETS):
+        raise ParameterError(f"/ltx/{name}: cannot be modulated; choose a number, such as out/hue or lora/1/strength")
+    return name
 
 
 def _float(name: str, default: float, low: float | None, high: float | None, tier: Tier, doc: str, **more: Any):
@@ -164,8 +86,8 @@ def _trigger(name: str, tier: Tier, doc: str, **more: Any):
     return Parameter(name, "trigger", None, tier, doc, **more)
 
 
-MODES = "0.4"
-"""The version that brings the rows marked with it."""
+UNTOUCHED = "out/master, out/blackout, out/freeze, pause, audio, av, tempo, window, rec"
+"""What a snapshot does not touch by default: level, sound, beat, window and recording."""
 
 PARAMETERS: tuple[Parameter, ...] = (
     # Generation, with the specification's names, defaults and ranges.
@@ -177,16 +99,50 @@ PARAMETERS: tuple[Parameter, ...] = (
     _float("frame_rate", 24.0, 1, 120, "chunk", "output frame rate", unit="1/s", landing="chunk"),
     _bool("randomize_seed", True, "chunk", "a new seed for every chunk", landing="chunk"),
     _int("ffn_chunk_size", 4096, 0, 65536, "reload", "tokens per feed-forward piece, 0 = off"),
-    _str("i2v_image", "chunk", "first-frame reference image, empty = none", landing="now", since=MODES),
-    _float("i2v_strength", 1.0, 0, 1, "chunk", "first-frame strength, 0 = off", landing="now", since=MODES),
-    _float("control_strength", 1.0, 0, 1, "chunk", "video mode guide strength", landing="now", since=MODES),
-    _str("audio_input", "chunk", "audio reference or driving track, empty = none", landing="now", since=MODES),
-    _enum("audio_mode", "driving", ("driving", "id_lora"), "chunk", "use of audio_input", landing="now", since=MODES),
-    _float("identity_guidance_scale", 3.0, 0, 20, "step", "ID-LoRA amplification", landing="now", since=MODES),
+    _str("i2v_image", "chunk", "first-frame reference image, empty = none", landing="now"),
+    _float("i2v_strength", 1.0, 0, 1, "chunk", "first-frame strength, 0 = off", landing="now"),
+    _bool("i2v_hold", False, "chunk", "the image leads every chunk, not only the one after it was set", landing="now"),
+    _bool("i2v_compress", True, "chunk", "give the image the compression that the model was trained with",
+          landing="chunk"),
+    _trigger("image/grab", "frame", "the displayed frame becomes i2v_image"),
+    _trigger("image/again", "frame", "the image leads the next chunk once more"),
+    _trigger("image/clear", "frame", "no image any more"),
+    _float("control_strength", 1.0, 0, 1, "chunk", "video mode guide strength, 0 = off", landing="now"),
+    _str("ref/source", "chunk", "reference video: a file, a folder of frames, camera, camera:WHICH, test; empty = none",
+         landing="now"),
+    _enum("ref/control", "none", CONTROLS, "chunk", "control signal that the reference is made into", landing="now"),
+    _bool("ref/loop", True, "chunk", "a recorded reference goes round and round", landing="chunk"),
+    _float("ref/speed", 1.0, -4, 4, "chunk", "speed of a recorded reference", landing="chunk"),
+    _trigger("ref/seek", "frame", "a recorded reference jumps to this time in seconds"),
+    _float("ref/low", 0.1, 0, 1, "chunk", "canny: contrast of an edge beside another edge", landing="now"),
+    _float("ref/high", 0.2, 0, 1, "chunk", "canny: contrast of an edge by itself", landing="now"),
+    _bool("ref/letterbox", False, "chunk", "show the whole reference, black around it (outpaint)", landing="now"),
+    _float("ref/aspect", 0.0, 0, 4, "chunk", "letterbox: width by height of what is shown, 0 = all", landing="now"),
+    _float("ref/scale", 1.0, 0.1, 1, "chunk", "letterbox: part of the picture that it fills", landing="now"),
+    _bool("ref/gamma", False, "chunk", "lift the reference by gamma 2.0 and the output back (outpaint)", landing="now"),
+    _str("ref/mask", "chunk", "image whose bright part is made anew (inpaint), empty = none", landing="now"),
+    _trigger("track/N", "frame", "motion track N is at x y, 0 to 1 from the top left; without numbers it ends",
+             count=NUM_TRACKS),
+    _trigger("track/clear", "frame", "forget the motion tracks"),
+    _str("audio_input", "chunk", "audio reference or driving track, empty = none", landing="now"),
+    _enum("audio_mode", "driving", ("driving", "id_lora"), "chunk", "use of audio_input", landing="now"),
+    _enum("audioin/source", "file", ("file", "live"), "chunk", "what drives: audio_input, or a sound input",
+          landing="now"),
+    _str("audioin/device", "frame", "sound input, part of its name or its index; empty = the system's"),
+    _float("audioin/gain", 1.0, 0, 4, "chunk", "level of the driving sound", landing="chunk"),
+    _bool("audioin/loop", True, "chunk", "a driving file goes round and round", landing="chunk"),
+    _trigger("audioin/seek", "frame", "a driving file jumps to this time in seconds"),
+    _enum("live_align", "auto", ("auto", "off", "beat", "bar", "through"), "chunk",
+          "what the picture of a live input follows; auto = beat where a tempo is known", landing="now"),
+    _float("identity_guidance_scale", 3.0, 0, 20, "step", "ID-LoRA amplification", landing="now"),
     _enum("lora_merge_strategy", "permanent_merge", ("permanent_merge", "runtime"), "reload",
-          "merge LoRAs at load, or keep their strengths live"),
-    _float("lora/N/strength", 1.0, 0, 2, "step", "strength of a LoRA kept live (runtime)", landing="now",
-           count=NUM_LORAS),
+          "merge LoRAs at load, or play them beside the weights"),
+    _str("lora/N/name", "chunk", "LoRA file in this slot, empty = none", landing="now", count=NUM_LORAS),
+    _float("lora/N/strength", 1.0, 0, 2, "step", "strength of the LoRA here; a merged one follows",
+           landing="now", count=NUM_LORAS),
+    _bool("lora/N/active", True, "step", "whether the slot's LoRA is played", landing="now", count=NUM_LORAS),
+    _trigger("lora/drop", "frame", "put this file into the first empty slot"),
+    _trigger("lora/list", "frame", "answers with the LoRA files: name, kind, rank, downscale, fits, slots, fault"),
     Parameter("sigmas", "floats", None, "chunk", "own sigma list instead of num_steps and schedule", landing="chunk"),
     _float("realtime_pacing_slack", 0.0, 0, 10, "chunk", "chunks to make ahead; slots set at start", landing="chunk"),
     _int("seed", 42, 0, SEED_MAX, "chunk", "base seed; a chunk's own derives from it and its index", landing="chunk"),
@@ -238,6 +194,9 @@ PARAMETERS: tuple[Parameter, ...] = (
     # Sound.
     _float("audio/volume", 0.251189, 0, 1, "frame", "sound level, linear; starts at -12 dBFS"),
     _bool("audio/mute", False, "frame", "silence"),
+    _enum("audio/source", "driving", ("generated", "driving", "off"), "chunk",
+          "what is heard while sound drives the picture", landing="now"),
+    _bool("audio/monitor", False, "chunk", "a live input that drives is heard", landing="now"),
     _float("av/offset", 0.0, -500, 500, "frame", "picture later (+) or earlier (-) than sound", unit="ms"),
     # Window.
     _bool("window/fullscreen", False, "frame", "fullscreen on the chosen screen"),
@@ -249,19 +208,62 @@ PARAMETERS: tuple[Parameter, ...] = (
     _int("tempo/beats_per_bar", 4, 1, 16, "frame", "beats of a bar"),
     _enum("tempo/quantise", "now", LANDINGS, "frame", "where a change that lands `now` lands instead"),
     _bool("tempo/midi_clock", False, "frame", "follow the clock of a MIDI input"),
+    _bool("tempo/link", False, "frame", "share tempo and beat by Ableton Link (an extra)"),
     _trigger("tempo/tap", "frame", "tap tempo"),
     _trigger("tempo/resync", "frame", "beat one is now"),
     _trigger("tempo/nudge_up", "frame", "beats a little earlier"),
     _trigger("tempo/nudge_down", "frame", "beats a little later"),
+    # What follows the sound, and modulators: a value that is added to another's base value, which stays.
+    _enum("react/source", "output", ("output", "input"), "frame", "sound that the signals are measured on"),
+    *(row for name in SIGNALS for row in (
+        _float(f"react/{name}/gain", 1.0, 0, 8, "frame", f"gain of the signal {name}"),
+        _float(f"react/{name}/cutoff", 0.0, 0, 1, "frame", "the signal counts from here up; below it is 0"),
+    )),
+    _float("react/attack", 0.005, 0, 2, "frame", "time in which signals rise", unit="s"),
+    _float("react/release", 0.15, 0, 10, "frame", "time in which signals fall", unit="s"),
+    _bool("mod/N/active", False, "frame", "switch of a modulator", count=NUM_MODULATORS),
+    _str("mod/N/target", "frame", "parameter that it is added to, such as out/hue; empty = none",
+         check=modulation_target, count=NUM_MODULATORS),
+    _enum("mod/N/shape", "sine", SHAPES, "frame", "wave, a decay from mod/N/trigger, or a signal of the sound",
+          count=NUM_MODULATORS),
+    _float("mod/N/rate", 1.0, 0.01, 64, "frame", "cycles in a second, or beats in a cycle", count=NUM_MODULATORS),
+    _enum("mod/N/unit", "hz", ("hz", "beats"), "frame", "unit of mod/N/rate", count=NUM_MODULATORS),
+    _float("mod/N/depth", 0.0, -1, 1, "frame", "how far it goes, in ranges of the target", count=NUM_MODULATORS),
+    _float("mod/N/phase", 0.0, 0, 1, "frame", "shift of the wave, in cycles", count=NUM_MODULATORS),
+    _trigger("mod/N/trigger", "frame", "begin the decay of an envelope", count=NUM_MODULATORS),
+    # Snapshots and cues.
+    _trigger("snap/N/save", "frame", "keep the present values in this snapshot", count=NUM_SNAPSHOTS),
+    _trigger("snap/N/recall", "frame", "bring the values of this snapshot back", count=NUM_SNAPSHOTS),
+    _str("snap/N/name", "frame", "the name of this snapshot", count=NUM_SNAPSHOTS),
+    _float("snap/morph", 0.0, 0, 600, "frame", "time in which a recall is reached, 0 = at once", unit="s"),
+    _int("snap/a", 0, 0, NUM_SNAPSHOTS, "frame", "snapshot at snap/xfade 0"),
+    _int("snap/b", 0, 0, NUM_SNAPSHOTS, "frame", "snapshot at snap/xfade 1"),
+    _float("snap/xfade", 0.0, 0, 1, "frame", "mixes snapshots snap/a and snap/b"),
+    Parameter("snap/exclude", "str", UNTOUCHED, "frame", "what a recall leaves alone: names, groups, patterns"),
+    _trigger("cue/go", "frame", "play the next cue"),
+    _trigger("cue/back", "frame", "play the cue before"),
+    _trigger("cue/goto", "frame", "play the cue of this number or name"),
+    _trigger("cue/stop", "frame", "wait for no follow time, and leave what morphs where it is"),
+    _trigger("cue/list", "frame", "send the cue list back"),
+    _bool("cue/follow", True, "frame", "cues follow by themselves after their time"),
+    _str("cue/current", "frame", "the cue that was played last; setting it plays another"),
+    _str("cue/next", "frame", "the cue that cue/go plays; set it to choose another"),
     # Recording.
     _trigger("rec/start", "frame", "start recording"),
     _trigger("rec/stop", "frame", "stop recording"),
     _trigger("rec/toggle", "frame", "start or stop recording"),
     _trigger("rec/still", "frame", "write the picture that is shown to the recordings folder"),
     _str("rec/name", "frame", "file name in the recordings folder; empty = date and time"),
+    # MIDI controllers.
+    _str("midi/learn", "frame", "parameter that the next control moved is bound to; 1 = touch it, row bank = eight"),
+    _enum("midi/learn/answer", "none", ("none", "yes", "no"), "frame", "answer to what learning proposes"),
+    _int("midi/page", 1, 1, NUM_PAGES, "frame", "page of the controllers"),
+    _str("midi/save", "frame", "save the controllers' mapping under this name"),
+    _str("midi/load", "frame", "use the mapping of this name; default = each controller by its own"),
     # System.
     _trigger("sys/panic", "frame", "blackout and mute"),
     _trigger("sys/ping", "frame", "answers /ltx/sys/pong with the same arguments"),
+    _trigger("sys/save", "frame", "write values, bank and snapshots into the show file"),
     _trigger("sys/dump", "frame", "send every value back, or those that match a pattern"),
     _trigger("sys/subscribe", "frame",
              "send changes to a port: port, pattern, echo; for 60 s, renewed by any message"),

@@ -28,28 +28,29 @@ Say = Callable[[str, int], None]
 class Recordings:
     """At most one recording at a time; those that have ended are completed by threads of their own.
 
+    `say(text, level)` shows a line.
     `error` is why `config.record`, the recording that the show was started with, could not be written.
     """
 
     def __init__(self, config: Config, layout: SlotLayout, player: Player, say: Say):
         self.error: MediaError | None = None
         self.current: Recorder | None = None
-        self._config = config
+        self.config = config
         self._layout = layout
         self._player = player
-        self._say = say
+        self.say = say
         self._closing: list[Recorder] = []
 
     @property
     def is_asked_for(self) -> bool:
         """Whether what is being recorded is what the show was started for."""
-        return self.current is not None and self.current.path == self._config.record
+        return self.current is not None and self.current.path == self.config.record
 
     def start(self, path: Path, frame_rate: float, duration_s: float | None = None) -> None:
         """Record to a file from now on; for `duration_s` from the first picture, or until `stop`."""
         self.current = Recorder(path, self._layout.width, self._layout.height, frame_rate, duration_s)
         self._player.tap = self.current.tap
-        self._say(f"recording to {path}", logging.INFO)
+        self.say(f"recording to {path}", logging.INFO)
 
     def stop(self) -> None:
         """End the recording; its file is completed beside the show."""
@@ -94,7 +95,7 @@ class Recordings:
         """A new file in the recordings folder: `name` without anything that leads out of it, or date and time."""
         name = re.sub(r"[^\w .+-]+", "_", name.removesuffix(suffix)).strip(" ._")
         name = name or time.strftime("ltx-live-%Y%m%d-%H%M%S")
-        folder = self._config.folder("recordings")
+        folder = self.config.folder("recordings")
         path, number = folder / f"{name}{suffix}", 1
         while path.exists():
             number += 1
@@ -103,9 +104,9 @@ class Recordings:
 
     def _tell(self, recorder: Recorder) -> None:
         if recorder.error:
-            self._say(recorder.error, logging.WARNING)
-            if recorder.path == self._config.record:
+            self.say(recorder.error, logging.WARNING)
+            if recorder.path == self.config.record:
                 self.error = MediaError(recorder.error)
         else:
             repeated = f", {recorder.num_repeated} frames repeated" if recorder.num_repeated else ""
-            self._say(f"recorded {recorder.path}: {recorder.num_frames} frames{repeated}", logging.INFO)
+            self.say(f"recorded {recorder.path}: {recorder.num_frames} frames{repeated}", logging.INFO)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,20 +14,35 @@ from rich.console import Console
 from rich.progress import Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from ltx_live import params
-from ltx_live.chunk import PREFIX_FRAMES, SAMPLE_RATE_HZ, Chunk, Engine, WeightedPrompts, frames_to_samples
+from ltx_live.chunk import (
+    PREFIX_FRAMES,
+    SAMPLE_RATE_HZ,
+    Chunk,
+    ChunkRequest,
+    Engine,
+    WeightedPrompts,
+    frames_to_samples,
+    num_steps,
+)
 from ltx_live.config import Config
 from ltx_live.engine.process import EngineSpec, Ready
 from ltx_live.engines import engine_spec
-from ltx_live.errors import ConfigError
+from ltx_live.errors import ConfigError, MediaError
+from ltx_live.lora_files import Shelf
+from ltx_live.loras import Rack
 from ltx_live.media.recording import VideoWriter
+from ltx_live.modes.running import Modes
+from ltx_live.modes.use import Setting
 from ltx_live.moment import Moment
 from ltx_live.session import Session
 from ltx_live.stage.limiter import LOOKAHEAD_SAMPLES, Limiter
 from ltx_live.stage.look import NumpyCompositor
 from ltx_live.stage.playlist import read
 from ltx_live.stage.timeline import Timeline
+from ltx_live.tempo import Tempo
 from ltx_live.travel import Travel
 
+WAIT_S = 0.005
 UNSETTLED_S = 0.5
 """At least the end of the timeline that the next chunk may still fade into."""
 
@@ -57,10 +74,12 @@ def run(config: Config, seconds: float, out: Path) -> int:
         bar.update(task, description="rendering")
         with VideoWriter(out, engine.info.width, engine.info.height, frame_rate) as writer:
             film = Film(writer, params.snapshot(params.OutputParams, config.values), num_frames, frame_rate)
-            made = chunks(engine, dataclasses.replace(generation, pause=False), config.values["tempo/bpm"])
-            while not film.is_complete:
-                film.append(next(made))
-                bar.update(task, completed=writer.num_frames)
+            with contextlib.closing(modes_of(config)) as modes:
+                settle(modes)
+                made = chunks(engine, dataclasses.replace(generation, pause=False), config.values["tempo/bpm"], modes)
+                while not film.is_complete:
+                    film.append(next(made))
+                    bar.update(task, completed=writer.num_frames)
     return 0
 
 
@@ -69,7 +88,35 @@ def load_engine(spec: EngineSpec, report: Callable[[str], None]) -> Engine:
     return getattr(importlib.import_module(spec.module), spec.function)(report, **spec.arguments)
 
 
-def chunks(engine: Engine, generation: params.GenerationParams, bpm: float = 120.0) -> Iterator[Chunk]:
+def modes_of(config: Config) -> Modes:
+    """What chunks are given beside their prompts: the files that the values name, the LoRAs as they are loaded."""
+    values = config.values
+    named = [name for name in params.concrete_names() if name.startswith("lora/") and name.endswith("/name")]
+    if wrong := next((name for name in named if values.get(name)), None):
+        raise ConfigError(f"--set {wrong}: a film is rendered with the LoRAs of --lora; give {values[wrong]} there")
+    paths = [path for path, _ in config.loras]
+    shelf = Shelf([], config.lora_unmatched)
+    rack = Rack(shelf, lambda slot, path: None, paths, values["lora_merge_strategy"] == "permanent_merge")
+    shelf.look()
+    modes = Modes((values["width"], values["height"]), config.home / "media", Tempo(values["tempo/bpm"]), rack)
+    modes.take({**values, **{f"lora/{number}/name": path.stem for number, path in enumerate(paths, 1)}})
+    return modes
+
+
+def settle(modes: Modes) -> None:
+    """Wait until every file is read; raises MediaError for one that cannot be."""
+    while True:
+        for told in modes.tick(0.0, 0.0):
+            if isinstance(told, Setting) and told.text:
+                raise MediaError(told.text.rpartition("; the ")[0] or told.text)
+        if not modes.is_loading:
+            return
+        time.sleep(WAIT_S)
+
+
+def chunks(
+    engine: Engine, generation: params.GenerationParams, bpm: float = 120.0, modes: Modes | None = None
+) -> Iterator[Chunk]:
     """Chunks without end, asked for as the show asks for them when nothing is left to play."""
     session, travel = Session(), Travel()
     session.handle(Ready(engine.info), 0.0)
@@ -82,13 +129,24 @@ def chunks(engine: Engine, generation: params.GenerationParams, bpm: float = 120
 
     end = 0
     while True:
-        moment = Moment(0.0, position=end, end=end, params=generation, epoch=0, num_free_slots=1, prompts=prompts)
+        values = generation if modes is None else modes.applied(generation)
+        moment = Moment(0.0, position=end, end=end, params=values, epoch=0, num_free_slots=1, prompts=prompts)
         request = session.decide(moment)
         travel.asked(request)
-        *_, chunk = engine.generate(request)
+        filled = request if modes is None else _filled(modes, request)
+        *_, chunk = engine.generate(filled)
+        if modes is not None:
+            modes.made(filled, chunk, num_steps(generation), 0.0)
         session.handle(chunk, 0.0)
         end = chunk.end
         yield chunk
+
+
+def _filled(modes: Modes, request: ChunkRequest) -> ChunkRequest:
+    """The request with its inputs, as soon as they are there."""
+    while (filled := modes.filled(request)) is None:
+        time.sleep(WAIT_S)
+    return filled
 
 
 class Film:

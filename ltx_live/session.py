@@ -6,7 +6,6 @@ How a gesture is answered by a cut, with a timing diagram: docs/decisions/0007-c
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import math
 import secrets
 from collections.abc import Callable, Collection, Mapping
@@ -22,7 +21,9 @@ from ltx_live.chunk import (
     Progress,
     StepValues,
     WeightedPrompts,
+    chunk_seed,
     num_steps,
+    work,
 )
 from ltx_live.chunk_times import ChunkTimes
 from ltx_live.engine.process import Cancelled, Died, Failed, Message, Ready
@@ -48,13 +49,14 @@ class CancelRequest:
 class _Running:
     """The request under way; `is_answer` tells that it has the values of a gesture, `dropped_s` what it cuts away.
 
-    `sent` are its values and those it was sent while being made, by epoch.
+    `base` is it without what modulators add; `sent` are those values, and what it was sent while being made, by epoch.
     """
 
     request: ChunkRequest
     asked_s: float
     is_answer: bool
     dropped_s: float
+    base: ChunkRequest
     sent: dict[int, Any]
     step: int = 0
     is_cancelled: bool = False
@@ -67,12 +69,6 @@ class _Running:
     def may_cancel(self) -> bool:
         """Whether its last step has not begun."""
         return not self.is_cancelled and self.step < num_steps(self.request.params) - 1
-
-
-def chunk_seed(seed: int, index: int) -> int:
-    """The seed of chunk `index` of a show with this base seed: a hash of both, 0..2^31 - 1."""
-    digest = hashlib.blake2b(f"{seed}/{index}".encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") & table.SEED_MAX
 
 
 class Session:
@@ -193,8 +189,10 @@ class Session:
         if newest == last or waiting(newest, moment.params, moment.rules, restarts):
             return None
         running.sent[moment.epoch] = newest
-        prompts = moment.prompts(newest, running.request.start, running.request.index)
-        return StepValues({"prompts": prompts, "lora_strength": newest.lora_strength}, moment.epoch)
+        sampled = moment.sample(newest)
+        prompts = moment.prompts(sampled, running.request.start, running.request.index)
+        taken = {name: getattr(sampled, name) for name in ("lora_strength", "identity_guidance_scale")}
+        return StepValues({"prompts": prompts, **taken}, moment.epoch)
 
     def _finish(self, chunk: Chunk, now_s: float) -> None:
         took_s = self._learn(chunk, now_s)
@@ -204,7 +202,7 @@ class Session:
         self._index = chunk.index + 1
         self._is_new_take = self._is_new_take and not running.is_new_take
         self._failures.worked()
-        values = running.sent.get(chunk.epoch, request.params)
+        values = running.sent.get(chunk.epoch, running.base.params)
         self._last_made = dataclasses.replace(request, history=None, params=values, epoch=chunk.epoch)
         self.notice = self._failures.refusal
         if running.is_answer:
@@ -221,17 +219,17 @@ class Session:
         request = self.running
         took_s = max(1e-6, now_s - self._running.asked_s)
         text_s = chunk.timings_s.get("wait", 0.0) + chunk.timings_s.get("text", 0.0)
-        self._times.add(request.num_frames, num_steps(request.params), max(1e-6, took_s - text_s))
+        self._times.add(request.num_frames, work(request.params), max(1e-6, took_s - text_s))
         return took_s
 
     def _fail(self, text: str, index: int | None, fatal: bool, now_s: float) -> None:
         self.notice = text
         if fatal or index is None or self._running is None:
             return
-        failed, self._running = self._running.request, None
+        failed, self._running = self._running.base.params, None
         self.statistics.num_failed += 1
         made = self._last_made
-        self.notice = self._failures.add(failed.params, None if made is None else made.params, text, now_s)
+        self.notice = self._failures.add(failed, None if made is None else made.params, text, now_s)
 
     def _with_working_values(self, moment: Moment) -> Moment:
         """The moment with the values of the last chunk for those that failed; its epoch does not claim them."""
@@ -257,9 +255,9 @@ class Session:
 
     @property
     def _newest(self) -> ChunkRequest | None:
-        """The newest request whose values are, or will be, heard."""
+        """The newest request whose values are, or will be, heard; without what modulators add."""
         running = self._running
-        return self._last_made if running is None or running.is_cancelled else running.request
+        return self._last_made if running is None or running.is_cancelled else running.base
 
     def _without(self, moment: Moment, fields: Collection[str]) -> Moment:
         """The moment with the values before for these fields; its epoch does not claim them."""
@@ -273,11 +271,11 @@ class Session:
 
         On a grid beyond the end of the material, chunks with the values before come first, so there must be time.
         """
-        params = moment.params
+        params = moment.sampled().params
         num_frames = self._lengths.cut(params, self._continues(params, self.history, RESTART in waits))
         if num_frames is None:
             return None
-        time_s = self._times.bound_s(num_frames, num_steps(params)) + moment.text_s(params)
+        time_s = self._times.bound_s(num_frames, work(params)) + moment.text_s(params)
         cut_s = time_s + moment.margin_s
         reserve = (RESERVE - 1) * time_s * SAMPLE_RATE_HZ
         earliest = moment.after(self._wait_s(moment) + cut_s)
@@ -295,7 +293,7 @@ class Session:
 
     def _time_s(self, request: ChunkRequest) -> float:
         """T of a request's shape; infinite before the first chunk."""
-        time_s = self._times.p95_s(request.num_frames, num_steps(request.params))
+        time_s = self._times.p95_s(request.num_frames, work(request.params))
         return math.inf if time_s is None else time_s
 
     def _remaining_s(self, moment: Moment) -> float:
@@ -315,7 +313,7 @@ class Session:
         """Until a chunk that fills up with the values before is there: the one under way, or a new one."""
         if self._running is not None:
             return self._remaining_s(moment)
-        time_s = self._times.p95_s(self._lengths.whole(moment.params), num_steps(moment.params))
+        time_s = self._times.p95_s(self._lengths.whole(moment.params), work(moment.params))
         return time_s + moment.text_s(self._newest.params)
 
     def _foresee(self, moment: Moment, is_waiting: bool, landing: Landing | None) -> None:
@@ -360,10 +358,11 @@ class Session:
     ) -> ChunkRequest | None:
         """The next chunk when it is due or `at_once`, without what of the gesture comes later."""
         moment, answered = self._without(moment, later), waits - later
-        return self._ask(moment, answered) if at_once or self._is_due(moment, RESTART in answered) else None
+        return self._ask(moment, answered) if at_once or self._is_due(moment.sampled(), RESTART in answered) else None
 
     def _ask(self, moment: Moment, answered: Collection[str], landing: Landing | None = None) -> ChunkRequest:
         """A request that goes on from the cut, or from the end; `answered` is what it takes up of the gesture."""
+        wanted, moment = moment.params, moment.sampled()
         params, history, start = moment.params, self.history, moment.free_from
         frame = None if history is None else history.num_frames
         if landing is not None:
@@ -381,7 +380,8 @@ class Session:
             prompts=moment.prompts(params, start, self._index),
         )
         dropped_s = max(0, moment.end - start) / SAMPLE_RATE_HZ
-        self._running = _Running(request, moment.now_s, bool(answered), dropped_s, {moment.epoch: params})
+        base = dataclasses.replace(request, params=wanted)
+        self._running = _Running(request, moment.now_s, bool(answered), dropped_s, base, {moment.epoch: wanted})
         return request
 
     def _continues(self, params: Any, history: Chunk | None, restarts: bool) -> bool:

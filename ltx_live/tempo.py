@@ -41,12 +41,14 @@ class Tempo:
     """A line from time to beats: `bpm` is its slope, `beat_at` its value. All times are `time.perf_counter` seconds.
 
     Beats count from 0 at the last resync or MIDI start. While a clock is heard, it alone sets the tempo. `tap` and
-    `midi` return what the value `tempo/bpm` is to be set to, None if it need not change.
+    `midi` return what the value `tempo/bpm` is to be set to, None if it need not change. `is_known` once somebody has
+    set, tapped or clocked it.
     """
 
     def __init__(self, bpm: float = 120.0, beats_per_bar: int = 4, now_s: float = 0.0):
         self.bpm = self._value = bpm
         self.beats_per_bar = beats_per_bar
+        self.is_known = False
         self._line = now_s, 0.0  # a time and the beat at it
         self._taps: list[float] = []
         self._ticks = ClockTicks()
@@ -142,6 +144,13 @@ class Tempo:
                     return self._tell()
         return None
 
+    def follow(self, bpm: float, beat: float, now_s: float) -> float | None:
+        """Lie on a beat that is shared (Ableton Link), unless a clock leads; what `tempo/bpm` is to be set to."""
+        if self.is_clocked(now_s):
+            return None
+        self._set_line(min(MAX_BPM, max(MIN_BPM, bpm)), now_s, beat)
+        return self._tell()
+
     def is_clocked(self, now_s: float) -> bool:
         """Whether a clock leads."""
         return self._ticks.num > 0 and now_s - self._ticks.last_s <= LOST_S
@@ -187,6 +196,7 @@ class Tempo:
         self._tick_beat += beats
 
     def _set_line(self, bpm: float, time_s: float, beat: float) -> None:
+        self.is_known = True
         self.bpm, self._line = bpm, (time_s, beat)
 
     def _tell(self) -> float | None:

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "ltx_live"
 SOURCES = {path.relative_to(PACKAGE).as_posix(): path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py")}
 
-CORE = {"errors", "config", "params", "chunk"}
+CORE = {"errors", "config", "parameter", "params", "chunk"}
 MAY_IMPORT = {  # what each package may import of ours; what is not listed (session, app, cli, bench) may import all
     "core": {"core"},
     "media": {"core", "media"},
@@ -36,20 +36,30 @@ OWNERS = {  # the files that may import an outside library; numpy may be anywher
     "sentencepiece": ["weights/text_encoder.py", "pocket/*"],
     "av": ["media/*"],
     "pythonosc": ["control/osc.py"],
-    "mido": ["control/midi.py"],
+    "mido": ["control/midi.py", "control/midi_out.py"],
     "rtmidi": ["control/midi.py"],
-    "tomlkit": ["control/files.py"],
+    "tomlkit": ["control/learned.py", "control/toml_revise.py"],
     "aiohttp": ["control/http.py"],
     "zeroconf": ["control/oscquery.py"],
-    "aalink": ["control/tempo.py"],
+    "aalink": ["control/tempo_link.py"],
     "sounddevice": ["stage/devices.py"],
-    "pyglet": ["stage/window.py", "stage/hud.py", "stage/compositor.py"],
+    "pyglet": ["stage/window.py", "stage/x11_drops.py", "stage/hud.py", "stage/picker_view.py", "stage/compositor.py"],
     "cyndilib": ["stage/ndi.py"],
     "SpoutGL": ["stage/spout.py"],
     "syphon": ["stage/syphon.py"],
     "rich": ["cli.py", "listing.py", "models.py", "render.py", "bench/*", "proof/*"],
 }
-SHOW_PROCESS = ["session.py", "app.py", "cli.py", "listing.py", "models.py", "doctor.py", "loras.py", "lora_files.py"]
+SHOW_PROCESS = [
+    "session.py",
+    "app.py",
+    "cli.py",
+    "listing.py",
+    "models.py",
+    "doctor.py",
+    "learning.py",
+    "loras.py",
+    "lora_files.py",
+]
 SHOW_PROCESS += ["control/*", "stage/*", "media/*"]
 SHOW_PROCESS += ["engine/process.py", "engine/testcard.py"]  # these hold no torch, and nothing that imports it
 HEAVY = {"torch", "transformers", "safetensors", "triton"}

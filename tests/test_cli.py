@@ -60,6 +60,7 @@ def test_version():
         (["play", "--osc-allow", "10.0.0.0/33"], "'10.0.0.0/33' is not an address or network, such as 10.0.0.0/24"),
         (["play", "--osc-reply-port", "0"], "'0' is not a port, 1 to 65535"),
         (["play", "--osc-aliases", "ableton"], "invalid choice: 'ableton'"),
+        (["play", "--http", "here"], "--http here: write HOST:PORT, such as 127.0.0.1:9132"),
         (["play", "--duration", "0"], "seconds above 0"),
         (["play", "--preset", "nope"], "choose one of live"),
         (
@@ -76,11 +77,6 @@ def test_version():
         (["play", "--lora", f"{__file__}:-0.5"], "a live strength is 0 to 2"),
         (["models", "verify", "pocket", "--play", "--lora", f"{__file__}:3"], "is 0 to 2; the proof plays at one"),
         (["play", "--lora-unmatched", "perhaps"], "invalid choice: 'perhaps'"),
-        (["play", "--set", "lora/1/strength=1"], "--set lora/1/strength: no LoRA here; start with --lora FILE"),
-        (
-            ["render", "--out", "a.mp4", "--lora", __file__, "--set", "lora/1/strength=1"],
-            "--set lora/1/strength: merged at load; play with --set lora_merge_strategy=runtime",
-        ),
         (["play", *["--lora", __file__] * 9], "9 LoRAs are given, 8 can be played"),
         (["play", "--max-vram-gb", "-1"], "GiB above 0"),
         (["play", "--memory", "cloud"], "invalid choice: 'cloud'"),
@@ -129,9 +125,14 @@ def test_options_of_play_become_the_config(tmp_path):
 def test_without_options_play_is_the_pocket_live():
     made = show()
     assert (made.model, made.values["num_frames"], made.values["randomize_seed"]) == ("pocket", 57, True)
-    assert made.osc == ("127.0.0.1", 9130)
+    assert (made.osc, made.http) == (("127.0.0.1", 9130), ("127.0.0.1", 9132))
     assert made.record is None
     assert made.duration_s is None
+
+
+def test_the_remote_page_is_opened_to_others_or_left_out():
+    assert show("--http", "0.0.0.0:8888").http == ("0.0.0.0", 8888)
+    assert show("--http", "none").http is None
 
 
 def test_fullscreen_starts_without_hud_unless_asked_for():
@@ -236,6 +237,7 @@ def test_the_doctor_reports_every_part_without_a_traceback(tmp_path):
         "shared memory",
         "home",
         "OSC",
+        "remote page",
         "screens",
         "sound",
         "MIDI",
@@ -255,14 +257,13 @@ def test_loras_are_found_by_name_and_start_at_their_strengths(tmp_path):
     assert [found.values[f"lora/{i}/strength"] for i in (1, 2)] == [0.25, 1.0]
 
 
-def test_faders_without_a_live_lora_are_named_with_the_reason():
-    one = show("--lora", __file__).fixed()
-    assert list(one) == [f"lora/{n}/strength" for n in range(2, 9)] and set(one.values()) == {
-        "no LoRA here; start with --lora FILE"
-    }
-    merged = show("--lora", f"{__file__}:-7.5", "--set", "lora_merge_strategy=permanent_merge")
-    assert merged.loras == ((Path(__file__), -7.5),)
-    assert len(merged.fixed()) == 8 and merged.fixed()["lora/1/strength"].startswith("merged at load; play with --set")
+def test_every_fader_of_a_lora_may_be_set():
+    merge = "--set", "lora_merge_strategy=permanent_merge"
+    assert show("--lora", f"{__file__}:-7.5", *merge).loras == ((Path(__file__), -7.5),)  # further than a fader goes
+    for more in ((), merge):
+        found = show("--lora", f"{__file__}:0.5", "--set", "lora/1/strength=0.7", "--set", "lora/3/strength=0.2", *more)
+        assert found.loras == ((Path(__file__), 0.7),)  # as the first chunk asks for it
+        assert [found.values[f"lora/{n}/strength"] for n in (1, 2, 3)] == [0.7, 1.0, 0.2]  # ahead of a file
 
 
 def test_a_rendering_merges_loras_unless_asked_otherwise(tiny, tmp_path, capsys, caplog):

@@ -1,12 +1,15 @@
 """What the display is given: pending values in words, and the beat only where something keeps to it."""
 
 import time
+from pathlib import Path
 
 import pytest
 
 from ltx_live.control.event import Event, Origin
 from ltx_live.control.registry import Registry
 from ltx_live.display import Display, Playing
+from ltx_live.lora_files import LoraFile, Shelf
+from ltx_live.loras import Rack
 from ltx_live.session import Session
 from ltx_live.tempo import Tempo
 
@@ -16,7 +19,8 @@ class Told:
 
     def __init__(self):
         self.registry, self.session = Registry({"prompt": "waves"}), Session()
-        self.display = Display(self.registry, self.session, Tempo(120.0, 3))
+        self.rack = Rack(Shelf(()), lambda number, path: None)
+        self.display = Display(self.registry, self.session, Tempo(120.0, 3), self.rack)
 
     def hud(self, *messages, landing_s=0.8):
         for address, *args in messages:
@@ -63,3 +67,11 @@ def test_nothing_is_pending_once_it_is_seen():
 def test_the_beat_is_told_where_something_keeps_to_it(messages, bpm, grid):
     hud = Told().hud(*messages)
     assert (hud.bpm, hud.grid, hud.beat, hud.bar, hud.beats_per_bar) == (bpm, grid, 2, 2, 3)
+
+
+def test_the_list_of_lora_files_and_what_leads_are_handed_on():
+    told = Told()
+    told.rack.shelf.files = (LoraFile("paint", Path("/a/paint.safetensors"), "style", (16,), matches=True),)
+    status = told.display.status(Playing("playing", "", 0.0, 48_000, None, 0.1, 2.25, mode="image red.png"))
+    hud = told.display.hud(status, False, "", ())
+    assert hud.loras == (("paint", "style", "16", 1, "yes", "", ""),) and hud.mode == "image red.png"

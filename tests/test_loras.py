@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from ltx_live.chunk import EngineInfo
-from ltx_live.engine.process import Died, LoraFailed, LoraLoaded, Progress, Ready
+from ltx_live.engine.process import Died, LoraFailed, LoraLoaded, LoraMerged, LoraMerging, Progress, Ready
 from ltx_live.errors import ParameterError
 from ltx_live.lora_files import Shelf
 from ltx_live.loras import Rack
@@ -121,6 +121,23 @@ def test_merged_slots_stay(shelf, asked, tmp_path):
             rack.put(1, name)
     rack.put(2, "ash")
     assert asked == [(2, "ash")]
+
+
+def test_a_merged_slot_is_merging_while_it_follows_its_fader(shelf, asked, tmp_path):
+    glass = tmp_path / "glass.safetensors"
+    rack = Rack(shelf, asked, [glass], is_merged=True)
+    rack.hear(READY)
+    assert rack.hear(LoraMerging(1, 0.5)) is None and rack.slots[0].state == "merging"
+    assert rack.hear(LoraMerged(1, 0.5, "lora/1: glass at 0.5, merged")) == "lora/1: glass at 0.5, merged"
+    assert (rack.slots[0].state, rack.played[0], rack.slots[0].fault) == ("merged", "glass", "")
+    rack.hear(LoraMerging(1, 0.7))
+    assert rack.hear(LoraFailed(1, glass, "glass stays at 0.5: gone")) == "lora/1: glass stays at 0.5: gone"
+    assert (rack.slots[0].state, rack.slots[0].fault) == ("merged", "glass stays at 0.5: gone")
+    rack.hear(LoraMerging(1, 0.8))
+    assert rack.slots[0].fault == ""
+    rack.hear(Died(1, "the engine process ended", None, 0.5))
+    rack.hear(READY)
+    assert rack.slots[0].state == "merged"
 
 
 def test_a_new_process_is_asked_for_what_was_put_in(shelf, asked, tmp_path):

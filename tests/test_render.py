@@ -1,5 +1,6 @@
 """Rendering to a file: exact lengths, every frame once, and the same every time."""
 
+import wave
 from pathlib import Path
 
 import av
@@ -9,7 +10,7 @@ import pytest
 from ltx_live import config, params, render
 from ltx_live.config import Config
 from ltx_live.engine.testcard import TestCardEngine, beeps, read_counters
-from ltx_live.errors import ConfigError
+from ltx_live.errors import ConfigError, MediaError
 from ltx_live.pocket import weights_folder
 
 
@@ -97,3 +98,21 @@ def test_the_pocket_renders_what_the_seed_says(tmp_path):
     assert first.shape == (48, 160, 288, 3) and np.array_equal(first, again)
     assert np.abs(first.astype(float) - other).mean() > 2
     assert np.abs(np.diff(first.astype(float), axis=0)).mean() > 0.5 and np.abs(sound).mean() > 1e-3
+
+
+def test_files_that_values_name_are_given_to_the_chunks(tmp_path):
+    """Sound from a file goes through every seam as it is; a reference is prepared; what cannot be read is an error."""
+    track = (0.4 * np.sin(np.arange(4 * 48000) / 48000 * 2 * np.pi * 330)).astype(np.float32)
+    with wave.open(str(tmp_path / "a.wav"), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(48000)
+        file.writeframes((track * 32767).astype("<i2").tobytes())
+    values = {"audio_input": str(tmp_path / "a.wav"), "audioin/loop": False, "ref/source": "test", "num_frames": 33}
+    _, sound = rendered(tmp_path / "a.mp4", "testcard", 3, **values)
+    wanted = np.repeat(track[: 3 * 48000, None], 2, axis=1)
+    assert np.abs(sound[4800 : len(wanted) - 4800] - wanted[4800:-4800]).max() < 0.05  # AAC
+    with pytest.raises(MediaError, match="cannot read .*nowhere.wav: no such file$"):
+        rendered(tmp_path / "b.mp4", "testcard", 1, audio_input=str(tmp_path / "nowhere.wav"))
+    with pytest.raises(ConfigError, match="--set lora/2/name: .*--lora; give x there"):
+        rendered(tmp_path / "b.mp4", "testcard", 1, **{"lora/2/name": "x"})

@@ -24,13 +24,17 @@ from ltx_live import app, show
 from ltx_live.bench._show import Watched
 from ltx_live.chunk import SAMPLE_RATE_HZ, Chunk, ChunkRequest, Engine, Progress, StepValues, num_steps
 from ltx_live.config import Config, initial_values
+from ltx_live.control.controllers import Controllers
 from ltx_live.control.event import Event, Origin
-from ltx_live.control.mapping import Mapper
 from ltx_live.control.registry import Registry
 from ltx_live.engine.process import Cancelled, Encoded, Message, Ready
 from ltx_live.engine.slots import SlotLayout
 from ltx_live.engine.worker import GOMP_SPINCOUNT
 from ltx_live.engines import engine_spec
+from ltx_live.lora_files import Shelf
+from ltx_live.loras import Rack
+from ltx_live.parts import Parts
+from ltx_live.playback import Playback
 from ltx_live.render import load_engine
 from ltx_live.session import Session
 from ltx_live.stage.clock import PlayClock
@@ -155,6 +159,7 @@ class SimulatedSound:
     def __init__(self, clock: Clock):
         self.player = Player()
         self.device = "simulated"
+        self.is_looking = False
         self._clock = clock
         self._play_clock = PlayClock()
         self._num_blocks = 0
@@ -241,19 +246,26 @@ def assemble(config: Config, clock: Clock, chunk_time_s: float) -> tuple[show.Sh
         share = 0.2 + 0.8 * request.num_frames / values["num_frames"]
         return chunk_time_s * share / num_steps(request.params) * random.uniform(0.7, 1.1)
 
-    sound = SimulatedSound(clock)
-    parts = show.Parts(
+    sound, events = SimulatedSound(clock), queue.SimpleQueue()
+    parts = Parts(
         registry=registry,
-        mapper=Mapper(()),
-        events=queue.SimpleQueue(),
-        osc=SimpleNamespace(num_bad=0, send=lambda *message: None),
+        controllers=Controllers(events, config.mapping, config.home),
+        events=events,
+        osc=SimpleNamespace(num_bad=0, num_refused=0, refused_from=""),
+        feedback=SimpleNamespace(
+            take=lambda outcome: None, reply=lambda replies: None, update=lambda now_s, make_status: None
+        ),
         engine=SimulatedEngine(load_engine(engine_spec(config), lambda text: None), clock, step_time_s),
         slots=SimpleNamespace(num_free=3, layout=layout),
         session=Session(layout.longest),
+        rack=Rack(Shelf(()), lambda number, path: None),
         audio=sound,
         window=Watched(None, drawn),
         composer=NumpyCompositor(),
         midi=SimpleNamespace(num_bad=0),
+        web=SimpleNamespace(num_bad=0, publish=lambda *told: None),
+        playback=Playback(),
+        keeper=SimpleNamespace(update=lambda now_s: (), heard=lambda *applied: None),
     )
     return show.Show(config, parts), sound
 

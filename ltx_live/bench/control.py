@@ -295,7 +295,7 @@ def _tick(show: Show, pacer: FramePacer, until: Callable[[], bool]) -> np.ndarra
             duty()
         took_s.append(time.perf_counter() - start_s)
         while not pacer.wait():
-            show.obey()
+            show.take()
     if show.failure is not None:
         raise show.failure
     return np.array(took_s)

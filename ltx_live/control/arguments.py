@@ -24,7 +24,7 @@ def as_text(row: Parameter, args: tuple[Any, ...]) -> str:
     text = " ".join(words).encode("utf-8", "replace").decode("utf-8")
     if len(text) > MAX_TEXT:
         raise ParameterError(f"{row.address}: {len(text)} characters are too many; send at most {MAX_TEXT}")
-    return text
+    return row.coerce(text)
 
 
 def number_of(row: Parameter, arg: Any, must: bool) -> Any:

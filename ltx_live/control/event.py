@@ -17,9 +17,9 @@ NOTICE = "/notice"
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Who sent an event: `kind` is osc, midi, key or app, `name` the host, the port or the control.
+    """Who sent an event: `kind` is osc, web, midi, key or app, `name` the host, the port or the control.
 
-    `reply_to` is the socket address that answers go to; None for what cannot be answered.
+    `reply_to` is the socket address, or the web client's number, that answers go to; None for what cannot be answered.
     """
 
     kind: str

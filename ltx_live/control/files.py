@@ -1,55 +1,69 @@
-"""Reads mapping files and device files (TOML); every fault is one line with file, line and what to do."""
+"""Reads mapping files (TOML); every fault is one line with file, line and what to do."""
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import re
-import tomllib
-from dataclasses import dataclass
+from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
-from ltx_live import params
-from ltx_live.control.mapping import ACTIONS, CURVES, KINDS, TAKEOVERS, Binding, Control, Mapping
-from ltx_live.control.registry import full_range
-from ltx_live.errors import ConfigError, ParameterError
+from ltx_live import __version__
+from ltx_live.control import bind_table
+from ltx_live.control.bind_table import BIND, Page, Place
+from ltx_live.control.binding import Binding, Control
+from ltx_live.control.device import Device, Feedback
+from ltx_live.control.device_files import CONTROL, LED, MATCH, MESSAGES, generic_control, load_device, read_device
+from ltx_live.control.mapping import Mapping
+from ltx_live.control.mapping_tables import NUMBER, find_file, read_file, spans, table, tables
+from ltx_live.control.toml_source import Keys, Source
+from ltx_live.errors import ConfigError
 
-SCHEMA = 1
 DEFAULT = "default"
+SAVED = "saved"
+"""The folder in `home/mappings` of those saved under a name of the performer's: played only when they are chosen."""
 
-_NUMBER = (int, float)
-_KEYS: dict[str, dict[str, tuple[type, ...]]] = {
-    "mapping": {"schema": (int,), "name": (str,), "device": (str,), "match": (dict,), "bind": (list,)},
-    "device": {"schema": (int,), "name": (str,), "match": (dict,), "control": (list,)},
-    "match": {"input": (list,)},
-    "control": {"id": (str,), "kind": (str,), "channel": (int, str), "number": (int, str)},
-    "bind": {
-        "control": (str,), "to": (str,), "action": (str,), "range": (list,), "unit": (str,), "curve": (str,),
-        "invert": (bool,), "takeover": (str,), "step": _NUMBER,
-    },
+MAPPING = Keys(
+    {"schema": (int,), "name": (str,), "device": (str,), "extends": (str,), "requires": (str,), "match": (dict,),
+     "init": (dict,), "exit": (dict,), "control": (list,), "led": (list,), "bind": (list,), "feedback": (list,),
+     "clock": (dict,), "options": (dict,)},
+    {},
+)  # fmt: skip
+FEEDBACK = Keys({"control": (str,), "from": (str,), "map": (dict,)}, {}, ("control",))
+CLOCK = Keys({"use": (bool,)}, {})
+OPTIONS = Keys({"pickup_threshold": NUMBER}, {})
+
+TABLES = {
+    "": MAPPING, "match": MATCH, "init": MESSAGES, "exit": MESSAGES, "control": CONTROL, "led": LED, "bind": BIND,
+    "feedback": FEEDBACK, "clock": CLOCK, "options": OPTIONS,
 }  # fmt: skip
-_CHOICES = {"kind": KINDS, "action": ACTIONS, "unit": ("real", "norm"), "curve": tuple(CURVES), "takeover": TAKEOVERS}
-_REQUIRED = {"control": ("id", "kind"), "bind": ("control", "to")}
-_SPAN = re.compile(r"\{(\d+)\.\.(\d+)\}")
+"""The whole grammar of mapping files: what every table may hold."""
 
 
-def load_mappings(chosen: str, home: Path) -> tuple[Mapping, ...]:
-    """The mappings of a show, in the order in which they are tried for a port.
+Load = Callable[[Path, list[Path]], Mapping]
+
+
+def load_mappings(chosen: str, home: Path, load: Load | None = None) -> tuple[Mapping, ...]:
+    """The mappings of a show; a port gets the one that fits it best, the first of equals.
 
     A chosen name or file stands alone and serves every port. `default` means: each controller by the mapping that has
     its device, any other by `default.toml`. Looked for in `home/mappings`, the package, the repository; the first file
     of a name wins. Raises ConfigError.
     """
-    folders = mapping_folders(home)
+    folders, load = mapping_folders(home), load or load_mapping
     if chosen != DEFAULT:
-        mapping = load_mapping(_find(chosen, folders), folders)
-        return (Mapping(mapping.name, (), mapping.bindings),)
-    paths = {path.stem: path for folder in reversed(folders) for path in sorted(folder.glob("*.toml"))}
+        saved = home / "mappings" / SAVED
+        mapping = load(find_file(chosen, [saved, *folders], "mapping"), folders)
+        return (dataclasses.replace(mapping, inputs=()),)
+    paths: dict[str, Path] = {}
+    for folder in folders:
+        paths |= {path.stem: path for path in sorted(folder.glob("*.toml")) if path.stem not in paths}
     default = paths.pop(DEFAULT, None)
-    mappings = [load_mapping(path, folders) for _, path in sorted(paths.items())]
+    mappings = [load(path, folders) for path in paths.values()]
     own = [mapping for mapping in mappings if mapping.inputs]
-    return (*own, *([load_mapping(default, folders)] if default else []))
+    general = [dataclasses.replace(load(default, folders), serves_device=False)] if default else []
+    return (*own, *general)
 
 
 def mapping_folders(home: Path) -> list[Path]:
@@ -61,191 +75,145 @@ def mapping_folders(home: Path) -> list[Path]:
     return [folder for folder in folders if folder.is_dir()]
 
 
-def load_mapping(path: Path, folders: list[Path]) -> Mapping:
-    """One mapping file with the device it names; raises ConfigError."""
-    source = _read(path)
-    table = source.table
-    _check(source, "mapping", table)
-    inputs, controls = _match(source), {}
-    if "device" in table:
-        device = _read(_find(table["device"], [folder / "devices" for folder in folders]))
-        _check(device, "device", device.table)
-        inputs = inputs or _match(device)
-        controls = _device_controls(device)
+def load_mapping(path: Path, folders: list[Path], extending: tuple[Path, ...] = ()) -> Mapping:
+    """One mapping file with the device it names and the mapping it extends; raises ConfigError, of one line."""
+    try:
+        return _load(path, folders, extending)
+    except ConfigError as error:
+        raise ConfigError(" ".join(str(error).split())) from None
+
+
+def _load(path: Path, folders: list[Path], extending: tuple[Path, ...]) -> Mapping:
+    source = read_file(path)
+    source.check(MAPPING, source.table, "mapping", where="")
+    _check_version(source)
+    base = _extended(source, folders, (*extending, path)) if "extends" in source.table else None
+    device, files = _device(source, folders, base)
+    controls = {control.id: control for control in device.controls}
+    bindings = _bindings(source, controls)
+    if base is not None:
+        own = {binding.control.key for binding in bindings}
+        bindings = (*bindings, *(binding for binding in base.bindings if binding.control.key not in own))
+    feedback = _feedback(source, controls, device)
+    return Mapping(
+        name=source.table.get("name", path.stem),
+        inputs=device.inputs,
+        bindings=bindings,
+        path=path,
+        device=device,
+        controls=device.controls,
+        feedback=(*feedback, *(base.feedback if base else ())),
+        files=(path, *files, *(base.files if base else ())),
+        follows_clock=table(source, "clock", CLOCK).get("use", True),
+    )
+
+
+def _check_version(source: Source) -> None:
+    wanted = source.table.get("requires")
+    if wanted is None:
+        return
+    if not re.fullmatch(r"\d+(\.\d+){0,2}", wanted):
+        raise source.error(f"requires = '{wanted}' must be a version such as 0.4", key="requires")
+    if [int(part) for part in wanted.split(".")] > [int(part) for part in re.findall(r"\d+", __version__)[:3]]:
+        raise source.error(f"needs ltx-live {wanted}, this is {__version__}; update it", key="requires")
+
+
+def _extended(source: Source, folders: list[Path], extending: tuple[Path, ...]) -> Mapping:
+    try:
+        path = find_file(source.table["extends"], folders, "mapping")
+    except ConfigError as error:
+        raise source.error(str(error), key="extends") from None
+    if any(path.resolve() == each.resolve() for each in extending):
+        raise source.error(f"{path.name} is extended by itself; extend another mapping", key="extends")
+    return load_mapping(path, folders, extending)
+
+
+def _device(source: Source, folders: list[Path], base: Mapping | None) -> tuple[Device, tuple[Path, ...]]:
+    """The device that a mapping names or inherits, with what the mapping adds to it, and its file."""
+    known, files = (base.device, ()) if base is not None else (None, ())
+    if "device" in source.table:
+        try:
+            path = find_file(source.table["device"], [folder / "devices" for folder in folders], "device")
+        except ConfigError as error:
+            raise source.error(str(error), key="device") from None
+        known, files = load_device(path), (path,)
+    return read_device(source, known), files
+
+
+def _bindings(source: Source, controls: dict[str, Control]) -> tuple[Binding, ...]:
+    """The bindings of a file, written out; none does the same control under the same condition as another."""
+    threshold = _threshold(source)
     bindings: list[Binding] = []
-    for index, bind in enumerate(table.get("bind", [])):
-        _check(source, "bind", bind, index)
-        bindings += _bindings(source, index, bind, controls)
-    return Mapping(table.get("name", path.stem), inputs, tuple(bindings))
+    seen: dict[tuple, str] = {}
+    for index, bind in enumerate(tables(source, "bind", BIND)):
+        place = Place(source, index, bind)
+        for binding in _written_out(place, controls):
+            condition = (binding.control.key, binding.condition)
+            if condition in seen and not binding.also:
+                more = "give one of them a page, shift or when, or write also = true"
+                problem = f"{binding.control.id} is bound already, to {seen[condition]}; {more}"
+                raise source.error(problem, "bind", index, "control")
+            seen.setdefault(condition, binding.to or binding.action)
+            bindings.append(dataclasses.replace(binding, threshold=threshold))
+    return tuple(bindings)
 
 
-@dataclass(frozen=True, slots=True)
-class _Source:
-    path: Path
-    text: str
-    table: dict[str, Any]
-
-    def error(self, problem: str, table: str = "", index: int = 0, key: str = "") -> ConfigError:
-        return ConfigError(f"{self.path}:{self.line(table, index, key)}: {problem}")
-
-    def line(self, table: str, index: int, key: str) -> int:
-        """The line of a key, or of its table's header; 1 if it is written in a way that has none."""
-        lines = self.text.splitlines()
-        start, end = 0, len(lines)
-        headers = [i for i, line in enumerate(lines) if line.lstrip().startswith("[")]
-        own = [i for i in headers if re.match(rf"\s*\[+\s*{re.escape(table)}\s*\]", lines[i])] if table else []
-        if index < len(own):
-            start = own[index]
-        end = next((i for i in headers if i > start or not table), end)
-        wanted = re.compile(rf"\s*\"?{re.escape(key)}\"?\s*=")
-        return next((i for i in range(start, end) if key and wanted.match(lines[i])), start) + 1
+def _threshold(source: Source) -> float:
+    options = table(source, "options", OPTIONS)
+    threshold = options.get("pickup_threshold", Binding.__dataclass_fields__["threshold"].default)
+    if not 0 <= threshold <= 1:
+        raise source.error(f"pickup_threshold = {threshold} must be 0 to 1", "options", 0, "pickup_threshold")
+    return threshold
 
 
-def _find(name: str, folders: list[Path]) -> Path:
-    path = Path(name).expanduser()
-    if path.suffix == ".toml" and path.is_file():
-        return path
-    for folder in folders:
-        if (folder / f"{path.stem}.toml").is_file() and path.name in (path.stem, f"{path.stem}.toml"):
-            return folder / f"{path.stem}.toml"
-    known = sorted({found.stem for folder in folders for found in folder.glob("*.toml")})
-    raise ConfigError(f"mapping {name}: no such file; there are {', '.join(known) or 'none'}")
-
-
-def _read(path: Path) -> _Source:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-        table = tomllib.loads(text)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read as TOML: {error}") from None
-    source = _Source(path, text, table)
-    if table.get("schema") != SCHEMA:
-        raise source.error(f"schema = {table.get('schema')} is not known; write schema = {SCHEMA}", key="schema")
-    return source
-
-
-def _check(source: _Source, kind: str, table: Any, index: int = 0) -> None:
-    """Keys, types and choices of one table."""
-    where = "" if kind in ("mapping", "device") else kind
-    if not isinstance(table, dict):
-        raise source.error(f"{kind} must be a table; write [[{kind}]]", where, index)
-    for key, value in table.items():
-        if key not in _KEYS[kind]:
-            near = difflib.get_close_matches(key, _KEYS[kind], n=1)
-            hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(_KEYS[kind])}"
-            raise source.error(f"unknown key {key}; {hint}", where, index, key)
-        types = _KEYS[kind][key]
-        if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
-            words = " or ".join(t.__name__ for t in types)
-            raise source.error(f"{key} = {value!r} cannot be used; write a {words}", where, index, key)
-        if key in _CHOICES and value not in _CHOICES[key]:
-            raise source.error(f"{key} = {value!r} is not one of {', '.join(_CHOICES[key])}", where, index, key)
-    for key in _REQUIRED.get(kind, ()):
-        if key not in table:
-            raise source.error(f"{key} is missing", where, index)
-
-
-def _match(source: _Source) -> tuple[str, ...]:
-    match = source.table.get("match", {})
-    _check(source, "match", match)
-    inputs = match.get("input", [])
-    if not all(isinstance(item, str) for item in inputs):
-        raise source.error(f"input = {inputs!r} must be a list of port names", "match", 0, "input")
-    return tuple(inputs)
-
-
-def _device_controls(source: _Source) -> dict[str, Control]:
-    controls: dict[str, Control] = {}
-    keys: dict[tuple, str] = {}
-    for index, table in enumerate(source.table.get("control", [])):
-        _check(source, "control", table, index)
-        ids = _spans(table["id"])
-        numbers = _numbers(table.get("number"), len(ids))
-        channel = table.get("channel", 1)
-        if numbers is None or (channel != "any" and channel not in range(1, 17)):
-            raise source.error(f"{table['id']}: wants {len(ids)} numbers 0..127 and a channel 1..16", "control", index)
-        for control_id, number in zip(ids, numbers, strict=True):
-            control = Control(control_id, table["kind"], None if channel == "any" else channel, number)
-            if control_id in controls or control.key in keys:
-                other = keys.get(control.key, control_id)
-                raise source.error(f"{control_id} is the same control as {other}", "control", index, "id")
-            controls[control_id] = control
-            keys[control.key] = control_id
-    return controls
-
-
-def _numbers(value: int | str | None, count: int) -> list[int | None] | None:
-    """The numbers of a [[control]]: one, a range such as "0..7", or none for kinds that have none."""
-    if value is None:
-        return [None] * count
-    span = re.fullmatch(r"(\d+)(?:\.\.(\d+))?", str(value))
-    numbers = list(range(int(span[1]), int(span[2] or span[1]) + 1)) if span else []
-    return numbers if len(numbers) == count and all(0 <= number <= 127 for number in numbers) else None
-
-
-def _spans(text: str) -> list[str]:
-    """A text with one `{1..8}` written out, or the text itself."""
-    span = _SPAN.search(text)
-    if not span:
-        return [text]
-    return [text[: span.start()] + str(i) + text[span.end() :] for i in range(int(span[1]), int(span[2]) + 1)]
-
-
-def _bindings(source: _Source, index: int, bind: dict[str, Any], controls: dict[str, Control]) -> list[Binding]:
-    froms, tos = _spans(bind["control"]), _spans(bind["to"].removeprefix("/ltx/"))
-    if len(tos) == 1:
-        tos = tos * len(froms)
+def _written_out(place: Place, controls: dict[str, Control]) -> list[Binding]:
+    """The bindings of one [[bind]]: one for each control of its span, and for each page."""
+    source, index, bind = place.source, place.index, place.bind
+    froms = spans(source, bind["control"], "bind", index, "control")
+    tos = spans(source, bind.get("to", "").removeprefix("/ltx/"), "bind", index, "to")
+    tos = tos * len(froms) if len(tos) == 1 else tos
     if len(froms) != len(tos):
-        problem = f"{len(froms)} controls cannot go to {len(tos)} parameters; make both ranges equally long"
-        raise source.error(problem, "bind", index, "to")
-    bindings = []
-    for control_id, to in zip(froms, tos, strict=True):
-        control = controls.get(control_id) or _generic_control(control_id)
-        if control is None:
-            near = difflib.get_close_matches(control_id, controls, n=1)
-            hint = f"did you mean {near[0]}?" if near else "write an id of the device, or kind:channel:number (cc:1:7)"
-            raise source.error(f"unknown control {control_id}; {hint}", "bind", index, "control")
-        bindings.append(_binding(source, index, bind, (control, to)))
-    return bindings
+        raise place.error(
+            f"{len(froms)} controls cannot go to {len(tos)} parameters; make both ranges equally long", "to"
+        )
+    found = [_control(place, name, controls, "control") for name in froms]
+    shift = _control(place, bind["shift"], controls, "shift") if "shift" in bind else None
+    pages = bind_table.pages(place, tos[0])
+    return [
+        bind_table.binding(place, control, to.replace("{page}", str(page)), Page(page, shift))
+        for page in pages
+        for control, to in zip(found, tos, strict=True)
+    ]
 
 
-def _generic_control(text: str) -> Control | None:
-    """A control without a device: `cc:1:7`, `note:any:36`, `program:any`."""
-    kind, *rest = text.split(":")
-    places = [None if part == "any" else int(part) if part.isdecimal() else -1 for part in rest]
-    if kind not in KINDS or len(places) != (2 if kind in ("cc", "note", "polytouch") else 1):
-        return None
-    channel, number = places[0], places[1] if len(places) > 1 else None
-    if channel not in (None, *range(1, 17)) or number not in (None, *range(128)):
-        return None
-    return Control(text, kind, channel, number)
+def _control(place: Place, name: str, controls: dict[str, Control], key: str) -> Control:
+    control = controls.get(name) or generic_control(name)
+    if control is None:
+        near = difflib.get_close_matches(name, controls, n=1)
+        hint = f"did you mean {near[0]}?" if near else "write an id of the device, or kind:channel:number (cc:1:7)"
+        raise place.error(f"unknown control {name}; {hint}", key)
+    return control
 
 
-def _binding(source: _Source, index: int, bind: dict[str, Any], pair: tuple[Control, str]) -> Binding:
-    control, to = pair
-    try:
-        row = params.find(to)
-    except ParameterError as error:
-        raise source.error(str(error), "bind", index, "to") from None
-    action = bind.get("action", "trigger" if row.kind == "trigger" else "set")
-    whole = full_range(row)
-    fits = {"trigger": row.kind == "trigger", "toggle": row.kind == "bool"}.get(action, whole is not None)
-    if not fits:
-        problem = f"action {action} cannot go to {to} ({row.kind}, {row.range_text})"
-        raise source.error(problem, "bind", index, "action" if "action" in bind else "to")
-    whole = whole or (0, 1)
-    low, high = _range(source, index, bind, whole)
-    step = bind.get("step", 1 if row.kind in ("int", "enum") else (whole[1] - whole[0]) / 20)
-    more = {key: bind[key] for key in ("curve", "invert", "takeover") if key in bind}
-    return Binding(control, to, action, low, high, step=step, **more)
-
-
-def _range(source: _Source, index: int, bind: dict[str, Any], whole: tuple[float, float]) -> tuple[float, float]:
-    """Low and high in the parameter's own unit."""
-    ends = bind.get("range", [0, 1] if bind.get("unit") == "norm" else list(whole))
-    numbers = all(isinstance(end, _NUMBER) and not isinstance(end, bool) for end in ends)
-    if len(ends) != 2 or not numbers or ends[0] == ends[1]:
-        raise source.error(f"range = {ends} must be two different numbers", "bind", index, "range")
-    if bind.get("unit") == "norm":
-        return whole[0] + ends[0] * (whole[1] - whole[0]), whole[0] + ends[1] * (whole[1] - whole[0])
-    return ends[0], ends[1]
+def _feedback(source: Source, controls: dict[str, Control], device: Device) -> tuple[Feedback, ...]:
+    found: list[Feedback] = []
+    for index, entry in enumerate(tables(source, "feedback", FEEDBACK)):
+        place = Place(source, index, entry, "feedback")
+        froms = spans(source, entry["control"], "feedback", index, "control")
+        names = spans(source, entry.get("from", "").removeprefix("/ltx/"), "feedback", index, "from")
+        names = names * len(froms) if len(names) == 1 else names
+        if len(names) != len(froms):
+            raise place.error(f"{len(froms)} lights cannot show {len(names)} parameters", "from")
+        for control_id, name in zip(froms, names, strict=True):
+            control = _control(place, control_id, controls, "control")
+            led = device.led_of(control)
+            if led is None:
+                raise place.error(f"{control_id} has no light; write a [[led]] for it", "control")
+            if name:
+                bind_table.find_row(place, name, "from")
+            looks = entry.get("map", {})
+            for word, look in looks.items():
+                if look not in led.values:
+                    raise place.error(f"{word} = {look!r} is no look of {control_id}: {', '.join(led.values)}", "map")
+            found.append(Feedback(control, name, looks))
+    return tuple(found)

@@ -1,90 +1,146 @@
-"""What MIDI controls do: bindings with curves and takeover, and the translation of MIDI events to parameter events."""
+"""Translates MIDI events to parameter events by mappings: pages, shift, presses short and long, takeover, glides."""
 
 from __future__ import annotations
 
 import fnmatch
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Mapping as Values
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from ltx_live import params
-from ltx_live.control.event import NOTICE, Event, Origin
+from ltx_live.control.binding import PRESSED, Binding, Control, Key, Takeover, position, turned
+from ltx_live.control.device import Device, Feedback
+from ltx_live.control.event import NOTICE, Event, Origin, Transaction
+from ltx_live.control.glide import Glides
+from ltx_live.control.halves import Halves, Nrpn
 from ltx_live.control.registry import as_number
 
-KINDS = ("cc", "note", "pitchbend", "program", "aftertouch", "polytouch")
-ACTIONS = ("set", "toggle", "trigger", "inc")
-TAKEOVERS = ("jump", "pickup")
-
-PICKUP_THRESHOLD = 3 / 128
-"""Distance, as a fraction of the range, at which a control takes a value over. Source: Mixxx `softtakeover.cpp`."""
-
-_CURVE_BASE = 20.0
-CURVES: dict[str, Callable[[float], float]] = {
-    "lin": lambda x: x,
-    "log": lambda x: math.log1p(x * (_CURVE_BASE - 1)) / math.log(_CURVE_BASE),
-    "exp": lambda x: (_CURVE_BASE**x - 1) / (_CURVE_BASE - 1),
-    "s": lambda x: x * x * (3 - 2 * x),
-}
-"""Shapes from 0..1 to 0..1 that keep both ends: `exp` starts slowly, `log` is its inverse, `s` does both."""
-
-
-@dataclass(frozen=True, slots=True)
-class Control:
-    """A knob, key or fader of a controller; `channel` (1..16) or `number` None means any."""
-
-    id: str
-    kind: str
-    channel: int | None
-    number: int | None
-
-    @property
-    def key(self) -> tuple[str, int | None, int | None]:
-        return self.kind, self.channel, self.number
-
-
-@dataclass(frozen=True, slots=True)
-class Binding:
-    """What one control does to the parameter `to`; `low` and `high` are in the parameter's own unit."""
-
-    control: Control
-    to: str
-    action: str = "set"
-    low: float = 0.0
-    high: float = 1.0
-    curve: str = "lin"
-    invert: bool = False
-    takeover: str = "jump"
-    step: float = 1.0
+PAGE = "midi/page"
+Message = tuple[str, tuple[Any, ...]]
+NextBeat = Callable[[str, float], float]
+"""When, by `time.perf_counter`, the next beat of a grid is: (grid, from when on)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mapping:
-    """One mapping file: the bindings for the ports whose name matches `inputs` (globs; none = every port)."""
+    """One mapping file: the bindings for the ports whose name matches `inputs` (globs; none = every port).
+
+    `device` are the facts of the controller, `controls` all that are known by a name; `follows_clock`: its clock may
+    lead the tempo. `files` are all that it was read from. `serves_device`: it was chosen, or made, for the ports it
+    serves, and is no general one.
+    """
 
     name: str
     inputs: tuple[str, ...]
     bindings: tuple[Binding, ...]
+    path: Path | None = None
+    device: Device | None = None
+    controls: tuple[Control, ...] = ()
+    feedback: tuple[Feedback, ...] = ()
+    follows_clock: bool = True
+    serves_device: bool = True
+    files: tuple[Path, ...] = ()
 
-    def matches(self, port: str) -> bool:
-        """Whether a port, by its cleaned name, is the controller that this mapping is for."""
-        return not self.inputs or any(fnmatch.fnmatchcase(port.lower(), glob.lower()) for glob in self.inputs)
+    def fit(self, port: str) -> int:
+        """How well a port, by its cleaned name, is the controller that this mapping is for: 0 = not, more = better."""
+        fitting = [glob for glob in self.inputs if fnmatch.fnmatchcase(port.lower(), glob.lower())]
+        return 1 + max(map(len, fitting)) if fitting else int(not self.inputs)
 
-    def bound_to(self, kind: str, channel: int, number: int | None) -> list[Binding]:
+    def control_at(self, kind: str, channel: int, number: int | None) -> Control | None:
+        """The named control of a place."""
+        keys = keys_of(kind, channel, number)
+        return next((control for key in keys for control in self.controls if control.key == key), None)
+
+
+def keys_of(kind: str, channel: int, number: int | None) -> list[Key]:
+    """The keys under which a control may be known, exact first."""
+    return [(kind, c, n) for c in (channel, None) for n in dict.fromkeys((number, None))]
+
+
+class Bound:
+    """A mapping's bindings, found by the place of their control."""
+
+    def __init__(self, mapping: Mapping | None):
+        self.mapping = mapping
+        self._by_key: dict[Key, list[Binding]] = {}
+        for binding in mapping.bindings if mapping else ():
+            self._by_key.setdefault(binding.control.key, []).append(binding)
+        self.controls = {key: bindings[0].control for key, bindings in self._by_key.items()}
+        self.shifts = {b.shift.key for b in mapping.bindings if b.shift} if mapping else set()
+        self.has_nrpn = any(key[0] == "nrpn" for key in self._by_key)
+        wide = [control for control in self.controls.values() if control.bits == 14 and control.kind == "cc"]
+        self._wide = {
+            (control.channel, number): control for control in wide for number in (control.number, control.lsb)
+        }
+
+    def at(self, kind: str, channel: int, number: int | None) -> list[Binding]:
         """The bindings of a control; those with an exact channel and number before those for any."""
-        keys = [(kind, c, n) for c in (channel, None) for n in dict.fromkeys((number, None))]
-        return next((found for key in keys if (found := [b for b in self.bindings if b.control.key == key])), [])
+        return next((self._by_key[key] for key in keys_of(kind, channel, number) if key in self._by_key), [])
+
+    def wide(self, channel: int, number: int) -> Control | None:
+        """The 14-bit control that a CC is half of."""
+        return self._wide.get((channel, number)) or self._wide.get((None, number))
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """A message of a control: `x` is its position 0..1; `pressed` as it goes down, `down` while it is."""
+
+    port: str
+    place: tuple[str, int, int | None]
+    raw: int
+    x: float
+    pressed: bool
+    down: bool
+    event: Event
+
+    @property
+    def label(self) -> str:
+        return ":".join(str(part) for part in self.place if part is not None)
+
+
+@dataclass(slots=True)
+class _Press:
+    """A control that is held and whose meaning depends on how long."""
+
+    heard: Heard
+    short: list[Binding]
+    long: list[Binding]
+
+
+@dataclass(slots=True)
+class _State:
+    """What is remembered of controls, by port and place."""
+
+    x: dict[Any, float] = field(default_factory=dict)
+    held: set[Any] = field(default_factory=set)
+    down: dict[Any, list[Binding]] = field(default_factory=dict)
+    presses: dict[Any, _Press] = field(default_factory=dict)
+    before: dict[Any, Any] = field(default_factory=dict)
+    waiting: list[tuple[str, float | None, Transaction]] = field(default_factory=list)
 
 
 class Mapper:
-    """Translates MIDI events by the first of its mappings that matches their port; remembers where controls stand."""
+    """Translates MIDI events by the mapping that fits their port best; remembers where controls stand."""
 
     def __init__(self, mappings: Sequence[Mapping]):
+        self._takeover, self._glides, self._state = Takeover(), Glides(), _State()
+        self._halves, self._nrpn = Halves(), Nrpn()
+        self.replace(mappings)
+
+    def replace(self, mappings: Sequence[Mapping]) -> None:
+        """Use other mappings from now on; bindings that stay keep what they have taken over."""
         self._mappings = tuple(mappings)
-        self._positions: dict[tuple[str, Binding], float] = {}
-        self._taken: dict[tuple[str, Binding], float] = {}
-        self._raw: dict[str, int] = {}
+        self._bound: dict[str, Bound] = {}
+
+    def bound(self, port: str) -> Bound:
+        """What is bound at a port: by the first of the mappings that fit it best."""
+        if port not in self._bound:
+            best = max(self._mappings, key=lambda mapping: mapping.fit(port), default=None)
+            self._bound[port] = Bound(best if best is not None and best.fit(port) else None)
+        return self._bound[port]
 
     def translate(self, event: Event, values: Values[str, Any]) -> tuple[Event, ...]:
         """Parameter events for a `/midi/...` event, its origin kept and the control's name added; others pass as is.
@@ -93,82 +149,193 @@ class Mapper:
         """
         if not event.address.startswith("/midi/"):
             return (event,)
-        _, _, port_id, kind, *rest = event.address.split("/")
-        channel, number = int(rest[0]), int(rest[1]) if len(rest) > 1 else None
-        raw = event.args[0]
-        pressed = self._is_press(event.address, kind, raw)
-        label = ":".join([kind, *rest])
-        mapping = next((m for m in self._mappings if m.matches(event.origin.name)), None)
-        bindings = mapping.bound_to(kind, channel, number) if mapping else []
+        bound = self.bound(event.origin.name)
+        heard = self._hear(event, bound)
+        if heard is None:
+            return ()
+        bindings = bound.at(*heard.place)
+        keys = [(heard.port, key) for key in keys_of(*heard.place)]
+        (self._state.held.update if heard.down else self._state.held.difference_update)(keys)
         if not bindings:
-            text = f"{event.origin}: {label} = {raw} is not mapped"
-            return (Event(NOTICE, (text,), event.origin, event.time_s),) if raw else ()
-        events = []
-        for binding in bindings:
-            name = label if binding.control.id.startswith(f"{kind}:") else binding.control.id
-            origin = Origin(event.origin.kind, f"{event.origin.name} {name}", event.origin.reply_to)
-            for address, args in self._act(port_id, binding, position(kind, raw), pressed, values):
-                events.append(Event(address, args, origin, event.time_s))
+            is_shift = any(key in bound.shifts for _, key in keys)
+            text = f"{event.origin}: {heard.label} = {heard.raw} is not mapped"
+            return (Event(NOTICE, (text,), event.origin, event.time_s),) if heard.raw and not is_shift else ()
+        meant = self._meant(heard, bindings, values)
+        events = [event for binding, heard in meant for event in self._do(binding, heard, values)]
+        for control in {binding.control for binding in bindings}:
+            self._takeover.note(heard.port, control, heard.x)
         return tuple(events)
 
-    def _is_press(self, address: str, kind: str, raw: int) -> bool:
-        """Whether a button went down: any program, a note with velocity, a CC that reaches 64 or repeats its value."""
-        last = self._raw.get(address, 0)
-        self._raw[address] = raw
-        if kind == "program":
-            return True
-        if kind == "note":
-            return raw > 0
-        return raw >= 64 and (last < 64 or last == raw)
+    def chosen(self, port: str, bindings: Iterable[Binding], values: Values[str, Any]) -> list[Binding]:
+        """Of a control's bindings those that work now: the most special one, and what works beside others."""
+        active = [b for b in bindings if self._is_active(port, b, values)]
+        alone = [b for b in active if not b.also]
+        return [*([max(alone, key=lambda b: b.rank)] if alone else []), *(b for b in active if b.also)]
 
-    def _act(
-        self, port_id: str, binding: Binding, x: float, pressed: bool, values: Values[str, Any]
-    ) -> list[tuple[str, tuple[Any, ...]]]:
-        address = f"/ltx/{binding.to}"
-        if binding.action == "set":
-            return self._set(port_id, binding, x, values)
-        if not pressed:
-            return []
-        if binding.action == "toggle":
-            return [(address, (int(not values[binding.to]),))]
-        if binding.action == "inc":
-            return [(address, ("-" if binding.invert else "+", binding.step))]
-        return [(address, ())]
+    def tick(self, now_s: float, values: Values[str, Any], next_beat: NextBeat) -> list[Transaction]:
+        """What is due without a message: long presses, glides, and what waited for the beat."""
+        due: list[Transaction] = []
+        for key, press in list(self._state.presses.items()):
+            ripe = [b for b in press.long if now_s - press.heard.event.time_s >= b.long_s]
+            if ripe:
+                del self._state.presses[key]
+                due += [tuple(event for binding in ripe for event in self._do(binding, press.heard, values))]
+        due += [(event,) for event in self._glides.tick(now_s, values)]
+        waiting, self._state.waiting = self._state.waiting, []
+        for rule, due_s, events in waiting:
+            due_s = next_beat(rule, events[0].time_s) if due_s is None else due_s
+            if due_s <= now_s:
+                due.append(events)
+            else:
+                self._state.waiting.append((rule, due_s, events))
+        return [events for events in due if events]
 
-    def _set(self, port_id: str, binding: Binding, x: float, values: Values[str, Any]) -> list[tuple[str, tuple]]:
-        y = CURVES[binding.curve](1 - x if binding.invert else x)
-        key = (port_id, binding)
-        if binding.takeover == "pickup":
-            waiting = self._waits(key, y, values[binding.to])
-            self._positions[key] = y
-            if waiting:
-                return [(NOTICE, (waiting,))]
-            self._taken[key] = y
-        return [(f"/ltx/{binding.to}", (_value_at(binding, y),))]
+    def _hear(self, event: Event, bound: Bound) -> Heard | None:
+        """The message as that of a control; None for half of a value."""
+        _, _, port, kind, *rest = event.address.split("/")
+        channel, number = int(rest[0]), int(rest[1]) if len(rest) > 1 else None
+        raw, bits = event.args[0], 7
+        if kind == "cc" and bound.has_nrpn and Nrpn.speaks(number):
+            told = self._nrpn.take((port, channel), number, raw)
+            if told is None:
+                return None
+            kind, (number, raw) = "nrpn", told
+        elif kind == "cc" and (wide := bound.wide(channel, number)) is not None:
+            half = self._halves.low if wide.lsb == number else self._halves.high
+            joined = half((port, channel, wide.number), raw)
+            if joined is None:
+                return None
+            number, raw, bits = wide.number, joined, 14
+        place = kind, channel, number
+        x = position(kind, raw, bits)
+        last, self._state.x[port, place] = self._state.x.get((port, place), 0.0), x
+        down = raw > 0 if kind == "note" else x >= PRESSED
+        toggles = any(binding.control.button == "toggle_hw" for binding in bound.at(*place))
+        pressed = toggles or kind == "program" or (down and (kind == "note" or last < PRESSED or last == x))
+        return Heard(port, place, raw, x, pressed, down, event)
 
-    def _waits(self, key: tuple[str, Binding], y: float, value: Any) -> str | None:
-        """What to tell when a control must not move its parameter yet; None when it holds, meets or crosses it."""
-        binding, row = key[1], params.find(key[1].to)
-        taken, last = self._taken.get(key), self._positions.get(key)
-        if taken is not None and row.coerce(_value_at(binding, taken)) == value:
-            return None
-        there = min(1.0, max(0.0, (as_number(row, value) - binding.low) / (binding.high - binding.low)))
-        crossed = last is not None and (last - there) * (y - there) <= 0
-        if crossed or abs(y - there) <= PICKUP_THRESHOLD:
-            return None
-        way = "up" if (there > y) != binding.invert else "down"
-        shown = f"{value:.4g}" if isinstance(value, float) else value
-        return f"{binding.control.id} waits for {binding.to} ({shown}): move it {way}"
+    def _is_active(self, port: str, binding: Binding, values: Values[str, Any]) -> bool:
+        if binding.page is not None and binding.page != values.get(PAGE, 1):
+            return False
+        if binding.shift is not None and (port, binding.shift.key) not in self._state.held:
+            return False
+        return all(values.get(name) == value for name, value in binding.when)
+
+    def _meant(self, heard: Heard, bindings: list[Binding], values: Values[str, Any]) -> list[tuple[Binding, Heard]]:
+        """What a message is for, and as what it is heard.
+
+        What a control did when it went down is also told when it comes up, whatever page or shift is then. Where a long
+        press means something of its own, the short one is done as the control comes up.
+        """
+        key = heard.port, heard.place
+        press = self._state.presses.pop(key, None)
+        if press is not None and not heard.down:
+            return [(binding, press.heard) for binding in press.short]
+        held = self._state.down.pop(key, None)
+        if held is not None and not heard.down:
+            return [(binding, heard) for binding in held]
+        short = self.chosen(heard.port, [b for b in bindings if not b.long_s], values)
+        long = self.chosen(heard.port, [b for b in bindings if b.long_s], values)
+        if heard.pressed and long:
+            self._state.presses[key] = _Press(heard, [b for b in short if b.is_press], long)
+            short = [b for b in short if not b.is_press]
+        if heard.down and any(b.action != "set" or b.control.is_button for b in short):
+            self._state.down[key] = short
+        return [(binding, heard) for binding in short]
+
+    def _do(self, binding: Binding, heard: Heard, values: Values[str, Any]) -> list[Event]:
+        """The events that a binding makes of a message; what waits for the beat is kept for `tick`."""
+        messages = self._messages(binding, heard, values)
+        control, event = binding.control, heard.event
+        name = heard.label if control.id.startswith(f"{control.kind}:") else control.id
+        origin = Origin(event.origin.kind, f"{event.origin.name} {name}", event.origin.reply_to)
+        events = [Event(address, args, origin, event.time_s) for address, args in messages]
+        if binding.quantise == "now" or not events:
+            return events
+        self._state.waiting.append((binding.quantise, None, tuple(events)))
+        return [Event(NOTICE, (f"{name}: {binding.to} waits for the {binding.quantise}",), origin, event.time_s)]
+
+    def _messages(self, binding: Binding, heard: Heard, values: Values[str, Any]) -> list[Message]:
+        if binding.is_press:
+            if binding.control.motion != "abs":
+                return self._turn(binding, heard, values)
+            return press_messages(binding, heard, values) if heard.pressed else []
+        if binding.control.motion != "abs":
+            return self._turn(binding, heard, values)
+        if binding.action == "gate":
+            return self._gate(binding, heard, values)
+        if binding.action == "momentary" or binding.control.kind == "note":
+            if binding.velocity and not heard.down and binding.action == "set":
+                return []
+            return [_set(binding, held_number(binding, heard))]
+        place, waits = self._takeover.moved(heard.port, binding, heard.x, values)
+        return [(NOTICE, (waits,))] if place is None else self._send(binding, binding.number_at(place), heard, values)
+
+    def _gate(self, binding: Binding, heard: Heard, values: Values[str, Any]) -> list[Message]:
+        """High, or as loud as the note, while it is held; afterwards what was before."""
+        key = heard.port, binding
+        if heard.down:
+            if heard.pressed:
+                self._state.before.setdefault(key, values[binding.to])
+            return [_set(binding, held_number(binding, heard))]
+        return [(f"/ltx/{binding.to}", (before,))] if (before := self._state.before.pop(key, None)) is not None else []
+
+    def _turn(self, binding: Binding, heard: Heard, values: Values[str, Any]) -> list[Message]:
+        """An encoder without ends turns its value on from where it is, within the binding's range."""
+        row = params.find(binding.to)
+        if row.kind == "trigger" or binding.action not in ("set", "inc"):
+            return press_messages(binding, heard, values)
+        start = self._glides.target(binding.to)
+        start = as_number(row, values[binding.to]) if start is None else start
+        low, high = sorted((binding.low, binding.high))
+        return self._send(binding, min(high, max(low, start + turned(binding, heard.raw))), heard, values)
+
+    def _send(self, binding: Binding, number: float, heard: Heard, values: Values[str, Any]) -> list[Message]:
+        """A number for the binding's parameter, now or by a glide."""
+        if not binding.smooth_s:
+            return [_set(binding, number)]
+        self._glides.aim(binding, number, heard.event, values)
+        return []
 
 
-def position(kind: str, raw: int) -> float:
-    """Where a control stands, 0..1; the middle value of a continuous one (64, or 8192 of a bend) is exactly 0.5."""
-    top = 16383 if kind == "pitchbend" else 127
-    middle = (top + 1) // 2
-    if kind in ("program", "note"):
-        return raw / top
-    return raw / (2 * middle) if raw <= middle else 0.5 + (raw - middle) / (2 * (top - middle))
+def _set(binding: Binding, number: float) -> Message:
+    return f"/ltx/{binding.to}", (number,)
 
 
-def _value_at(binding: Binding, y: float) -> float:
-    return binding.low + y * (binding.high - binding.low)
+def held_number(binding: Binding, heard: Heard) -> float:
+    """The number of a key or button: the high end while it is down, with `velocity` by its loudness; else the low."""
+    if not heard.down:
+        x = 0.0
+    else:
+        x = binding.shaped(heard.raw / 127) if binding.velocity else 1.0
+    return binding.number_at(1 - x if binding.invert and not (binding.velocity and heard.down) else x)
+
+
+def press_messages(binding: Binding, heard: Heard, values: Values[str, Any]) -> list[Message]:
+    """What a press sends."""
+    match binding.action:
+        case "trigger":
+            return [(f"/ltx/{binding.to}", ())]
+        case "goto" | "scene":
+            return [(f"/ltx/{name}", (value,)) for name, value in binding.targets]
+        case "solo":
+            return [(f"/ltx/{name}", (value,)) for name, value in solo(binding)]
+    row = params.find(binding.to)
+    number = as_number(row, values[binding.to])
+    low, high = sorted((binding.low, binding.high))
+    if binding.action == "toggle":
+        if binding.control.button == "toggle_hw":
+            return [_set(binding, binding.high if heard.down else binding.low)]
+        is_high = abs(number - binding.high) < abs(number - binding.low)
+        return [_set(binding, binding.low if is_high else binding.high)]
+    number += -binding.step if binding.invert else binding.step
+    if binding.action == "inc":
+        return [_set(binding, min(high, max(low, number)))]
+    return [_set(binding, low if number > high + 1e-9 else high if number < low - 1e-9 else number)]
+
+
+def solo(binding: Binding) -> list[tuple[str, float]]:
+    """This one high and its neighbours of the same row low: `prompts/3/weight` among eight."""
+    row = params.find(binding.to)
+    names = [row.name.replace("/N/", f"/{index}/") for index in range(1, row.count + 1)]
+    return [(name, binding.high if name == binding.to else binding.low) for name in names]

@@ -17,7 +17,13 @@ from ltx_live.control.event import NOTICE, Event, Origin, Transaction, guard
 from ltx_live.errors import DeviceError
 
 OFF = "none"
-POLL_S = 2.0
+POLL_S = 1.0
+COME, GONE, LIGHTS = "/port/come", "/port/gone", "/port/lights"
+"""An input port was opened or has gone; its controller's lights can be reached. The argument is the port's name."""
+
+NO_MIDI = (OSError, ValueError)
+"""What rtmidi raises (its SystemError is an OSError) where there is no MIDI system, or a port cannot be opened."""
+
 CLOCK = "/clock/"
 """Root of a MIDI clock's events, which are for the tempo alone: `/clock/` + tick, start, stop or continue."""
 
@@ -39,7 +45,7 @@ class MidiReceiver:
         self._target = target
         self._pattern = pattern
         self._poll_s = poll_s
-        self._ports: dict[str, mido.ports.BaseInput] = {}
+        self._ports: dict[str, tuple[str, mido.ports.BaseInput]] = {}  # by cleaned name: full name and port
         self._ticks: dict[str, list[float]] = {}
         self._told: set[str] = set()
         self._closed = threading.Event()
@@ -74,21 +80,23 @@ class MidiReceiver:
             except ImportError:
                 self._tell("MIDI is off: python-rtmidi is missing; pip install 'ltx-live[midi]'")
                 return
-            except (OSError, ValueError) as error:  # rtmidi.SystemError; closing ports now would crash (JACK)
+            except NO_MIDI as error:  # closing ports now would crash (JACK)
                 self._tell(f"MIDI is off: this machine has no MIDI system ({error})")
                 return
             self._update(names)
             self._closed.wait(self._poll_s)
-        for port in self._ports.values():
+        for _, port in self._ports.values():
             port.close()
 
     def _update(self, names: Sequence[str]) -> None:
         """Open what has come and close what has gone."""
         unique = unique_names(names)
         wanted = choose_ports(list(unique), self._pattern)
-        for port in [port for port in self._ports if port not in unique]:
-            self._ports.pop(port).close()
-            self._notice(f"MIDI: {port} is gone; plug it in again at any time")
+        for port, full_name in [(port, full_name) for port, (full_name, _) in self._ports.items()]:
+            if unique.get(port) != full_name:  # a port that was plugged in again quickly has another number
+                self._ports.pop(port)[1].close()
+                self._put(GONE, port)
+                self._notice(f"MIDI: {port} is gone; plug it in again at any time")
         for port in [port for port in wanted if port not in self._ports]:
             self._open(port, unique[port])
         if not self._ports:
@@ -102,10 +110,11 @@ class MidiReceiver:
                 self.num_bad += 1
 
         try:
-            self._ports[port] = mido.open_input(full_name, callback=callback)
-        except (OSError, ValueError) as error:
+            self._ports[port] = full_name, mido.open_input(full_name, callback=callback)
+        except NO_MIDI as error:
             self._tell(f"MIDI: cannot open {port} ({error}); does another program hold it?")
         else:
+            self._put(COME, port)
             self._notice(f"MIDI: listening to {port}")
 
     def _receive(self, message: mido.Message, port: str) -> None:
@@ -136,6 +145,9 @@ class MidiReceiver:
 
     def _notice(self, text: str) -> None:
         self._target.put((Event(NOTICE, (text,), Origin("midi"), time.perf_counter()),))
+
+    def _put(self, address: str, port: str) -> None:
+        self._target.put((Event(address, (port,), Origin("midi", port), time.perf_counter()),))
 
 
 def message_event(message: mido.Message, port: str, time_s: float) -> Event | None:
@@ -201,7 +213,7 @@ def choose_ports(names: Sequence[str], pattern: str) -> list[str]:
     return found
 
 
-def open_probe() -> Any:
+def open_probe(output: bool = False) -> Any:
     """A client of the MIDI system for `get_ports()`, of the backend that mido opens ports with (MIDO_BACKEND).
 
     mido.get_input_names makes two clients at every call, which holds the interpreter for 0.1 s on JACK: sound breaks.
@@ -209,7 +221,7 @@ def open_probe() -> Any:
     import rtmidi
 
     api = getattr(rtmidi, f"API_{mido.backend.api or 'UNSPECIFIED'}")
-    return rtmidi.MidiIn(api, name="ltx_live ports")
+    return (rtmidi.MidiOut if output else rtmidi.MidiIn)(api, name="ltx_live ports")
 
 
 def list_inputs() -> list[str]:
@@ -218,5 +230,5 @@ def list_inputs() -> list[str]:
         return list(unique_names(open_probe().get_ports()))
     except ImportError:
         raise DeviceError("python-rtmidi is missing; pip install 'ltx-live[midi]'") from None
-    except (OSError, ValueError) as error:  # rtmidi.SystemError
+    except NO_MIDI as error:
         raise DeviceError(f"this machine has no MIDI system ({error})") from None

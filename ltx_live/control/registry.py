@@ -6,10 +6,11 @@ import difflib
 import functools
 import operator
 import random
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Protocol
 
 from ltx_live import params
 from ltx_live.control import bank
@@ -22,10 +23,13 @@ from ltx_live.params import Parameter
 PONG, ERROR = "/ltx/sys/pong", "/ltx/error"
 _REPEAT_S = 0.5  # a non-zero value repeated within this time is the same press of a trigger
 _QUICK_REPEAT_S = 0.1  # the same for what is pressed in quick succession; 300 bpm are 0.2 s
-_QUICK = ("tempo/tap", "tempo/nudge_up", "tempo/nudge_down")
+_QUICK = ("tempo/tap", "tempo/nudge_up", "tempo/nudge_down", "mod/")
 _MAX_PRESSES = 256
 _FLOAT32_STEP = 2.0**-23
-_WITH_ANY_ARGUMENT = ("sys/ping", "sys/dump", "sys/subscribe", "sys/unsubscribe", "sys/quit", "out/fade")
+_WITH_ANY_ARGUMENT = re.compile(
+    r"sys/(ping|dump|subscribe|unsubscribe|quit)|out/fade|(ref|audioin)/seek|track/\d+|lora/(drop|list)|cue/(goto|list)"
+)
+"""Triggers that are no buttons: what comes with them is an argument, and every message counts."""
 _RELATIVE = {"+": operator.add, "-": operator.sub, "*": operator.mul}
 _LANDING_WORDS = {"now": "", "chunk": " (next chunk)", "reload": " (needs a reload)"}
 
@@ -128,21 +132,29 @@ def _bounds(row: Parameter) -> tuple[float, float]:
     return span
 
 
+class Effects(Protocol):
+    """What triggers and values set besides themselves, beyond what the registry knows; ParameterError refuses them."""
+
+    def of_trigger(self, name: str, args: tuple[Any, ...], values: Mapping[str, Any]) -> dict[str, Any]: ...
+
+    def of_value(self, name: str, value: Any, values: Mapping[str, Any]) -> dict[str, Any]: ...
+
+
 class Registry:
     """Owns the live values, by concrete name.
 
     `epoch` counts what concerns the generation: it grows with every transaction that changes a step, chunk or reload
     value or fires a generation trigger. A chunk carries the epoch it was made with; `mark_applied` takes it back.
-    `fixed` are rows that this show cannot change, by concrete name, and why.
+    `effects` may set more than was sent.
     """
 
     def __init__(
         self,
         values: Mapping[str, Any] | None = None,
         rng: random.Random | None = None,
-        fixed: Mapping[str, str] | None = None,
+        effects: Effects | None = None,
     ):
-        self._fixed = fixed or {}
+        self._effects = effects
         self._values = params.defaults() | dict(values or {})
         self._rng = rng or random.Random()
         self._presses: dict[tuple[Origin, str], float] = {}
@@ -162,6 +174,11 @@ class Registry:
     def mark_applied(self, epoch: int) -> None:
         """A chunk made with `epoch` is playing."""
         self.applied_epoch = max(self.applied_epoch, epoch)
+
+    def renew(self, name: str) -> None:
+        """What a generation value asks for has come only now: it is pending again, in an epoch of its own."""
+        self.epoch += 1
+        self._changed[name] = self.epoch
 
     def pending(self) -> tuple[str, ...]:
         """The names of generation values that no playing chunk has taken up yet."""
@@ -194,7 +211,7 @@ class Registry:
         """The names, with their rows, of the values that this show has."""
         for name in self._values:
             row = params.find(name)
-            if row.since is None and name not in self._fixed:
+            if row.since is None:
                 yield name, row
 
     def _apply(self, event: Event, draft: _Draft) -> None:
@@ -204,8 +221,6 @@ class Registry:
         name, row = _find(event.address)
         if row.since is not None:
             raise ParameterError(f"{ROOT}{name}: not yet (arrives with {row.since})")
-        if name in self._fixed:
-            raise ParameterError(f"{ROOT}{name}: {self._fixed[name]}")
         if row.kind == "trigger":
             if self._presses_trigger(name, event):
                 self._fire(name, row, event, draft)
@@ -225,7 +240,7 @@ class Registry:
         first = event.args[0] if event.args else None
         if isinstance(first, str):
             first = number_in(first)
-        if name in _WITH_ANY_ARGUMENT or first is None or first is True:
+        if _WITH_ANY_ARGUMENT.fullmatch(name) or first is None or first is True:
             return True
         key = (event.origin, name)
         if not first:
@@ -235,24 +250,26 @@ class Registry:
         self._presses[key] = event.time_s
         while len(self._presses) > _MAX_PRESSES:
             del self._presses[next(iter(self._presses))]
-        return last is None or event.time_s - last > (_QUICK_REPEAT_S if name in _QUICK else _REPEAT_S)
+        return last is None or event.time_s - last > (_QUICK_REPEAT_S if name.startswith(_QUICK) else _REPEAT_S)
 
     def _fire(self, name: str, row: Parameter, event: Event, draft: _Draft) -> None:
-        effects = self._trigger_effects(name)
+        effects = self._trigger_effects(name, event.args)
         if name == "sys/ping":
             draft.replies.append(Reply(event.origin, PONG, event.args))
         if name == "sys/dump":
             draft.replies.extend(self._dump(event))
         draft.fired.append(Fired(name, event.args, row.tier, row.landing))
-        done = [self._assign(target, value, draft) for target, value in effects.items()]
+        changed = {target: value for target, value in effects.items() if value != self._values[target]}
+        done = [self._assign(target, value, draft) for target, value in changed.items()]
         draft.report(", ".join(done) or "done", event)
 
-    def _trigger_effects(self, name: str) -> dict[str, Any]:
+    def _trigger_effects(self, name: str, args: tuple[Any, ...]) -> dict[str, Any]:
         if name == "sys/panic":
             return {"out/blackout": True, "audio/mute": True}
         if name == "reseed":
             return {"seed": self._rng.randint(0, params.SEED_MAX)}
-        return bank.trigger_effects(name, self._values, self._rng)
+        effects = {} if self._effects is None else self._effects.of_trigger(name, args, self.values)
+        return effects or bank.trigger_effects(name, self._values, self._rng)
 
     def _dump(self, event: Event) -> list[Reply]:
         pattern = event.args[0] if event.args and isinstance(event.args[0], str) else "*"
@@ -276,6 +293,8 @@ class Registry:
             draft.report(f"{name} is {short(value)}", event)
             return
         effects = bank.value_effects(name, self._values, value)
+        if self._effects is not None:
+            effects = effects | self._effects.of_value(name, value, self.values)
         changed = {target: new for target, new in {name: value, **effects}.items() if new != self._values[target]}
         done = [self._assign(target, new, draft) for target, new in changed.items()]
         draft.known_to |= knows

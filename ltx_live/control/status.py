@@ -22,6 +22,7 @@ class Status:
     `state` and `detail` are the HUD's words. `pending` names the values that are not seen yet; the newest
     gesture is expected to land in `landing_s`. `latency_s` was measured at the last change that was seen, from the
     control's arrival to the picture. `chunk_s` is T, the time that a chunk takes; `dropped_s` was made but cut away.
+    `mode` says what is in use beside the prompts, and what is live of it is seen `delay_s` after it was there.
     `clock_s` is the media time played. `beat` counts from 1 within the bar, `bar` from 1.
     """
 
@@ -39,6 +40,8 @@ class Status:
     num_cuts: int = 0
     dropped_s: float = 0.0
     num_underruns: int = 0
+    mode: str = ""
+    delay_s: float = 0.0
     clock_s: float = 0.0
     bpm: float = 120.0
     beat: float = 1.0

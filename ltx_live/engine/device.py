@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import torch
 
-from ltx_live.errors import DeviceError, EngineError
+from ltx_live.errors import DeviceError, EngineError, LtxLiveError
 from ltx_live.weights.memory import CAPPED_RESERVE_BYTES, FRESH_CONTEXT_BYTES, GIB, MOST_CONTEXT_BYTES, RESERVE_BYTES
 
 NAMES = re.compile(r"cpu|cuda(?::(\d+))?")
@@ -84,6 +84,14 @@ def memory_guard() -> Iterator[None]:
             "GPU memory: more is in use than when it was planned; close other programs, or start with a smaller "
             "--max-vram-gb, another --memory or a smaller picture"
         ) from None
+
+
+def one_line(error: BaseException, out_of_memory: str) -> str:
+    """What is wrong, in one line; where GPU memory is used up, the line given."""
+    if isinstance(error, RuntimeError) and is_out_of_memory(error):
+        return out_of_memory
+    text = str(error) if isinstance(error, LtxLiveError) else f"{type(error).__name__}: {error}"
+    return " ".join(text.split())
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:

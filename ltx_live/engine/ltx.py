@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ltx_live.chunk import LATCH_SIGMA, Chunk, ChunkRequest, EngineInfo, Progress, StepValues
-from ltx_live.engine.continuity import Made, Past, Plan
+from ltx_live.engine.continuity import OVERLAP_SAMPLES, Made, Past, Plan
 from ltx_live.engine.device import cap, memory_guard
 from ltx_live.engine.drift import Drift
 from ltx_live.engine.encoders import Encoders
@@ -22,6 +22,7 @@ from ltx_live.engine.prompts import Prompts
 from ltx_live.engine.settings import LtxSettings
 from ltx_live.engine.setup import Setup, prepare
 from ltx_live.errors import EngineError
+from ltx_live.media.guide import restored
 from ltx_live.model.av import AV
 from ltx_live.model.conditioning import LatentState, Prefix
 from ltx_live.model.guidance import IdentityGuidance
@@ -81,9 +82,8 @@ class LtxEngine:
         self.networks = networks
         self.watch: Callable[[Step], None] = lambda step: None
         self._prompts = Prompts(networks)
-        num_merged = len(setup.loras) if setup.settings.merge_loras else 0
-        room = Room(setup.lora_bytes, num_merged, setup.settings.lora_unmatched)
-        self.loras = Loras(networks.transformer, self._prompts.forget, room)
+        room = Room(setup.lora_bytes, setup.settings.lora_unmatched)
+        self.loras = Loras(networks.transformer, self._prompts.forget, room, networks.merged)
         self._encoders = Encoders(networks.video_vae, networks.audio_vae, mel_config(setup.files.audio_vae))
         self._past = Past(self._encoders)
 
@@ -122,7 +122,7 @@ class LtxEngine:
         denoiser = self._denoiser(states, params.identity_guidance_scale)
         stopwatch.lap("encode")
         latching = Latching(request)
-        states = yield from self._denoise(latching, sample(denoiser, states, noise, sigmas, context))
+        states = yield from self._denoise(latching, denoiser, sample(denoiser, states, noise, sigmas, context))
         stopwatch.lap("denoise")
         drift = replace(drift, prompts=latching.prompts)
         num_given = plan.num_given(geometry.tokens_per_frame)
@@ -134,20 +134,20 @@ class LtxEngine:
         vae = self.networks.video_vae
         frames = vae.decode_u8(latents.to(vae.decoder.conv_in.conv.weight.dtype))[0].cpu().numpy()  # (F, H, W, 3)
         stopwatch.lap("decode")
-        sound = self._sound(request, plan, tokens.audio)
-        audio, scene = drift.settle(tokens, num_given, sound, plan.num_overlap_samples)
+        num_overlap_samples, sound = self._sound(request, plan, tokens.audio)
+        audio, scene = drift.settle(tokens, num_given, sound, num_overlap_samples)
         audio = sound if is_driven else audio
         stopwatch.lap("vocode")
         made = Made(frames, plan.video_start, params.frame_rate, tokens.audio, plan.origin, scene)
         self._past.remember(request.index, made)
         yield Chunk(
             index=request.index,
-            frames=frames,
+            frames=restored(frames) if request.inputs.restores_gamma else frames,
             video_start=plan.video_start,
             num_overlap=plan.window.num_prefix_frames,
             audio=audio,
-            audio_start=plan.audio_start,
-            num_overlap_samples=plan.num_overlap_samples,
+            audio_start=request.start - num_overlap_samples,
+            num_overlap_samples=num_overlap_samples,
             frame_rate=params.frame_rate,
             epoch=latching.epoch,
             latched=tuple(latching.latched),
@@ -157,7 +157,7 @@ class LtxEngine:
         )
 
     def _denoise(
-        self, latching: Latching, steps: Generator[Step, AV[Tensor] | None, States]
+        self, latching: Latching, denoiser: VelocityModel, steps: Generator[Step, AV[Tensor] | None, States]
     ) -> Generator[Progress, StepValues | None, States]:
         """Make the steps; the states at their end. Step values that are taken count for the steps that follow."""
         request, context = latching.request, None
@@ -171,6 +171,8 @@ class LtxEngine:
             context = None
             if sent is not None and latching.take(step, sent):
                 self.loras.set_strengths(latching.lora_strength)
+                if isinstance(denoiser, IdentityGuidance):  # a chunk that was begun without stays so
+                    denoiser.scale = latching.guidance_scale
                 context = self._prompts.mixture(latching.prompts, request.params.prompts_interpolation)
 
     def _geometry(self, plan: Plan) -> VideoGeometry:
@@ -202,14 +204,19 @@ class LtxEngine:
         plain = Denoiser(transformer, AV(states.video, audio.without_references()), self._prompts.text_cache)
         return IdentityGuidance(denoiser, plain, audio.num_target, guidance_scale)
 
-    def _sound(self, request: ChunkRequest, plan: Plan, tokens: Tensor) -> np.ndarray:
-        """What is heard of audio tokens (1, T, C), (S, 2) float32: the driving sound itself where there is one."""
-        if request.inputs.driving is not None:
-            return request.inputs.driving_sound(plan.audio_start, plan.end)
+    def _sound(self, request: ChunkRequest, plan: Plan, tokens: Tensor) -> tuple[int, np.ndarray]:
+        """What is heard of audio tokens (1, T, C): samples of overlap before the start, and the sound (S, 2) float32.
+
+        Where sound drives, it is what the request says; it overlaps also where the pictures continue nothing.
+        """
+        if request.inputs.driving is not None and request.inputs.heard != "generated":
+            num_overlap = min(OVERLAP_SAMPLES, request.start)
+            sound = request.inputs.driving_sound(request.start - num_overlap, plan.end)
+            return num_overlap, sound if request.inputs.heard == "driving" else np.zeros_like(sound)
         vae, vocoder = self.networks.audio_vae, self.networks.vocoder
         latents = unpatchify_audio(tokens[:, plan.first_decoded_latent :], vae.latent_bands)
         weight = vae.decoder.conv_in.conv.weight
-        return plan.delivered(vocoder(vae.decode(latents.to(weight.dtype)).float()))
+        return plan.num_overlap_samples, plan.delivered(vocoder(vae.decode(latents.to(weight.dtype)).float()))
 
 
 class Latching:
@@ -219,6 +226,7 @@ class Latching:
         self.request = request
         self.prompts = request.played
         self.lora_strength = request.params.lora_strength
+        self.guidance_scale = request.params.identity_guidance_scale
         self.epoch = request.epoch
         self.latched: list[tuple[int, Mapping[str, Any]]] = []
 
@@ -228,6 +236,7 @@ class Latching:
             return False
         self.prompts = tuple((text, weight) for text, weight in sent.values.get("prompts", self.prompts))
         self.lora_strength = tuple(sent.values.get("lora_strength", self.lora_strength))
+        self.guidance_scale = sent.values.get("identity_guidance_scale", self.guidance_scale)
         self.epoch = self.epoch if sent.epoch is None else sent.epoch
         self.latched.append((step.index + 1, dict(sent.values)))
         return True

@@ -15,12 +15,24 @@ from ltx_live.chunk import Chunk, ChunkRequest, Progress, StepValues
 from ltx_live.engine import worker
 from ltx_live.engine.log_file import LogFile
 from ltx_live.engine.slots import Slots
-from ltx_live.engine.worker import Cancelled, Encoded, EngineSpec, Failed, Loading, LoraFailed, LoraLoaded, Ready
+from ltx_live.engine.worker import (
+    Cancelled,
+    Encoded,
+    EngineSpec,
+    Failed,
+    Loading,
+    LoraAnswer,
+    LoraFailed,
+    LoraLoaded,
+    LoraMerged,
+    LoraMerging,
+    Ready,
+)
 from ltx_live.errors import EngineError
 
 __all__ = [
     "Cancelled", "Died", "Encoded", "EngineProcess", "EngineSpec", "Failed", "Loading", "LoraFailed", "LoraLoaded",
-    "Message", "Ready",
+    "LoraMerged", "LoraMerging", "Message", "Ready",
 ]  # fmt: skip
 
 log = logging.getLogger(__name__)
@@ -47,7 +59,7 @@ class Died:
     restart_in_s: float
 
 
-Message = Ready | Loading | Progress | Chunk | Encoded | Cancelled | Failed | Died | LoraLoaded | LoraFailed
+Message = Ready | Loading | Progress | Chunk | Encoded | Cancelled | Failed | Died | LoraAnswer
 
 
 @dataclass(slots=True)
@@ -225,7 +237,7 @@ class EngineProcess:
             try:
                 while self._connection.poll():
                     message = self._connection.recv()
-                    if not isinstance(message, LoraLoaded | LoraFailed):  # which come when they come
+                    if not isinstance(message, LoraAnswer):  # which come when they come
                         self._measure_gap()
                     self._understand(message)
                 self._kill_when_hung()

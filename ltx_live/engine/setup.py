@@ -24,6 +24,7 @@ from ltx_live.weights.memory import (
     BYTES_PER_TOKEN,
     GIB,
     LONGEST_PROMPT_BYTES,
+    MERGE_BYTES,
     PROCESS_BYTES,
     MemoryPlan,
     Sizes,
@@ -46,7 +47,8 @@ FULL_TEXT_WIDTH = 49 * 3840
 class Setup:
     """Everything that is decided before weights are read; `max_num_frames` is the longest chunk that memory is for.
 
-    `lora_bytes` is the GPU memory for LoRAs with live strengths, those named at load included; None without a limit.
+    `lora_bytes` is the GPU memory for LoRAs with live strengths, those named at load included, and for merging anew
+    what was merged; None without a limit.
     """
 
     settings: LtxSettings
@@ -107,7 +109,10 @@ def on_gpu(
     storage = Storage(device, compute_dtype(device))
     if not is_small(measure(files, storage)):
         storage = Storage(device, storage.dtype, "matmul" if has_float8_matmul(device) else "storage")
-    adapters = 0 if settings.merge_loras else sum(lora.num_values for lora, _ in loras) * storage.dtype.itemsize
+    if settings.merge_loras:
+        adapters = MERGE_BYTES if loras else 0
+    else:
+        adapters = sum(lora.num_values for lora, _ in loras) * storage.dtype.itemsize
     work = workload(settings, files, config, adapters)
     made = plan(measure(files, storage), work, available, settings.memory, limit)
     check_host_memory(made)

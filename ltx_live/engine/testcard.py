@@ -87,16 +87,17 @@ class TestCardEngine:
         if request.continue_from is not None:
             if request.inputs.image is None:
                 num_overlap = num_prefix_frames(request.num_frames, request.continue_from[1])
+        if request.continue_from is not None or request.inputs.driving is not None:
             num_overlap_samples = min(request.start, round(OVERLAP_S * SAMPLE_RATE_HZ))
         video_start = request.start - frames_to_samples(num_overlap, frame_rate)
         audio_start = request.start - num_overlap_samples
         positions = [video_start + frames_to_samples(i, frame_rate) for i in range(request.num_frames + 1)]
         tint = np.rint(sum(weight * _colour(text) for text, weight in request.played)).astype(np.uint8)  # (3,)
         frames = np.stack([self._frame(p, frame_rate, request.index, tint) for p in positions[:-1]])  # (F, H, W, 3)
-        if request.inputs.driving is None:
+        if request.inputs.driving is None or request.inputs.heard == "generated":
             audio = beeps(audio_start, positions[-1])  # (S, 2)
         else:
-            audio = request.inputs.driving_sound(audio_start, positions[-1])
+            audio = request.inputs.driving_sound(audio_start, positions[-1]) * (request.inputs.heard == "driving")
         return Chunk(
             index=request.index,
             frames=frames,

@@ -29,7 +29,7 @@ GOMP_SPINCOUNT = "3000"
 WINDOWS_BELOW_NORMAL = 0x4000
 NO_PIXELS = np.empty((0, 0, 0, 3), np.uint8)
 NO_SOUND = np.empty((0, 2), np.float32)
-LORA_POLL_S = 0.02  # while nothing is asked for and a LoRA is being read
+LORA_POLL_S = 0.02  # while nothing is asked for and a LoRA is being read or merged
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,11 +156,33 @@ class LoraLoaded:
 
 @dataclass(frozen=True, slots=True)
 class LoraFailed:
-    """The file cannot be played; what was in the slot stays there."""
+    """The file cannot be played, or not at another strength; what was in the slot stays there."""
 
     slot: int
     path: Path | None
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class LoraMerging:
+    """The LoRA merged in this slot is being merged anew at this strength; chunks go on with the old one."""
+
+    slot: int
+    strength: float
+
+
+@dataclass(frozen=True, slots=True)
+class LoraMerged:
+    """The next chunk is made with the slot's LoRA at this strength. `timings_s`: its merging, its longest swap."""
+
+    slot: int
+    strength: float
+    text: str
+    timings_s: Mapping[str, float] = field(default_factory=dict)
+
+
+LoraAnswer = LoraLoaded | LoraFailed | LoraMerging | LoraMerged
+"""What comes when it comes, and says nothing of a chunk under way."""
 
 
 class LoraSlots(Protocol):
@@ -171,7 +193,9 @@ class LoraSlots(Protocol):
 
     def ask(self, slot: int, path: Path | None) -> None: ...
 
-    def swap(self) -> list[LoraLoaded | LoraFailed]: ...
+    def swap(self) -> list[LoraAnswer]: ...
+
+    def close(self) -> None: ...
 
 
 @runtime_checkable
@@ -196,9 +220,12 @@ class NoLoras:
     def ask(self, slot: int, path: Path | None) -> None:
         self._asked[slot] = path
 
-    def swap(self) -> list[LoraLoaded | LoraFailed]:
+    def swap(self) -> list[LoraAnswer]:
         asked, self._asked = self._asked, {}
         return [LoraFailed(slot, path, self._text) for slot, path in asked.items()]
+
+    def close(self) -> None:
+        """Nothing is under way here."""
 
 
 def strip(chunk: Chunk) -> Chunk:
@@ -220,6 +247,7 @@ def run(setup: WorkerSetup, connection: Connection) -> None:
             connection.send(Ready(engine.info, loras.layers))
             while True:
                 _answer(engine, loras, connection, slots)
+        loras.close()
     slots.close()
 
 
@@ -270,7 +298,7 @@ def _load(setup: WorkerSetup, connection: Connection) -> Engine | None:
 
 
 def _next(loras: LoraSlots, connection: Connection) -> object:
-    """The next message; LoRAs that were read by then are played from now on."""
+    """The next message; LoRAs that were read or merged by then are played from now on."""
     while True:
         has_come = connection.poll(LORA_POLL_S if loras.is_loading else None)
         for reply in loras.swap():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -183,47 +182,6 @@ class Sound(NamedTuple):
         return self.samples[: round(SPEAKER_S * SAMPLE_RATE_HZ)]
 
 
-class AudioLoader:
-    """Reads sound files beside the show, the newest that was asked for; until it is there, `sound` stays what it is."""
-
-    def __init__(self) -> None:
-        self.sound: Sound | None = None
-        self._wanted: str | None = None
-        self._thread: threading.Thread | None = None
-        self._read: tuple[str, Sound | MediaError] | None = None
-
-    @property
-    def is_reading(self) -> bool:
-        """Whether the file that was asked for is still to come."""
-        return self._wanted is not None
-
-    def load(self, path: str) -> None:
-        """Ask for the sound of a file; an empty path = none, at once."""
-        self._wanted = path or None
-        if not path:
-            self.sound = None
-
-    def check(self) -> str | None:
-        """Call every tick: takes what has been read; the line to show, once, when a file is there or cannot be."""
-        if self._thread is not None and not self._thread.is_alive():
-            self._thread = None
-            (path, result), self._read = self._read, None
-            if path == self._wanted:
-                self._wanted = None
-                return self._take(result)
-        if self._thread is None and self._wanted is not None:
-            self._thread = threading.Thread(target=self._run, args=(self._wanted,), name="read-sound", daemon=True)
-            self._thread.start()
-        return None
-
-    def _take(self, result: Sound | MediaError) -> str:
-        if isinstance(result, MediaError):
-            return f"{result}; the sound stays as it was"
-        self.sound = result
-        return f"sound: {result.name}, {len(result.samples) / SAMPLE_RATE_HZ:.1f} s"
-
-    def _run(self, path: str) -> None:
-        try:
-            self._read = path, Sound(Path(path).name, read_audio(path))
-        except MediaError as error:
-            self._read = path, error
+def read_sound(path: str) -> Sound:
+    """The sound of a file with its name; see `read_audio`."""
+    return Sound(Path(path).name, read_audio(path))

@@ -20,8 +20,6 @@ from ltx_live.media.frames import Opening, PlayHead, Source, open_source
 from ltx_live.media.image import fitted, read_image, resized
 from ltx_live.media.recording import reason
 
-CONTROLS = ("none", "luminance", "canny", "tracks")
-
 SLACK_S = 0.25
 """The delay of what is live stays as it is while it is at most this much longer than it must be, so that motion goes on
 evenly from chunk to chunk."""
@@ -38,7 +36,9 @@ output (specification, IC-LoRA catalogue, Outpaint)."""
 
 @dataclass(frozen=True, slots=True)
 class Preparation:
-    """How pictures become a guide of width x height (px): the output's size by the reference downscale factor.
+    """How pictures fill width x height (px) of a guide: the output's size by the reference downscale factor.
+
+    The guide itself is filled up to multiples of 32 (`chunk.guide_size`).
 
     A letterboxed picture is not cut but shown whole at `scale` of the guide, cut to `aspect` (width by height) unless
     that is 0, with black around it. `low` and `high` are the thresholds of `controls.canny`.
@@ -73,6 +73,8 @@ class Guide:
         self._source: Source | None = None
         self._name = ""
         self._mask: Mask | None = None
+        self._mask_name = ""
+        self._seek_s: float | None = None
         self._begun: Source | None = None
         self._wanted: _Wanted | None = None
         self._made: tuple[_Wanted, np.ndarray] | None = None
@@ -95,9 +97,35 @@ class Guide:
         return self._source is not None or self.preparation.control == "tracks"
 
     @property
+    def is_live(self) -> bool:
+        """Whether what is given was there just now, and has no play-head."""
+        return self._source is None or self._source.is_live or self.preparation.control == "tracks"
+
+    @property
+    def is_loading(self) -> bool:
+        """Whether something is still to be opened or read."""
+        return self._num_loaded < self._num_loads
+
+    @property
+    def mask_name(self) -> str:
+        """The mask that is in use, "" for none."""
+        return self._mask_name
+
+    @property
     def duration_s(self) -> float:
         """Length of one round of the source; infinite when it is live, 0 when there is none."""
         return 0.0 if self._source is None else self._source.duration_s
+
+    def seek(self, seconds: float) -> None:
+        """A recording jumps to a time with the next chunk that is asked for."""
+        self._seek_s = seconds
+
+    def move(self, start: int, speed: float, loop: bool) -> None:
+        """A recording moves in this way from media position `start` on, from where it is by then."""
+        if self._seek_s is not None and self._source is self._begun:
+            self.head, self._seek_s = self.head.sought(start, self._seek_s), None
+        if (speed, loop) != (self.head.speed, self.head.loop):
+            self.head = self.head.playing(start, self.duration_s, speed, loop)
 
     def take_messages(self) -> list[str]:
         """What failed since the last call, a line each."""
@@ -127,7 +155,7 @@ class Guide:
         if not self.is_active:
             return None
         source = None if self.preparation.control == "tracks" else self._source
-        is_live = source is None or source.is_live
+        is_live = self.is_live
         if not is_live and source is not self._begun:
             self._begun = source
             self.head = self.head.sought(start, 0.0)
@@ -156,7 +184,7 @@ class Guide:
 
     def wait_until_open(self) -> None:
         """Wait until everything that was loaded is in use, or has failed."""
-        while self._num_loaded < self._num_loads:
+        while self.is_loading:
             self._changed.wait(0.01)
 
     def close(self) -> None:
@@ -197,9 +225,9 @@ class Guide:
             old.close()
         self._count_load()
 
-    def _use_mask(self, number: int, _: str, mask: Mask | None) -> None:
+    def _use_mask(self, number: int, name: str, mask: Mask | None) -> None:
         if number == self._mask_load:
-            self._mask = mask
+            self._mask, self._mask_name = mask, name
         self._count_load()
 
     def _count_load(self) -> None:
@@ -219,7 +247,7 @@ class Guide:
                     made = self._prepared.frames(work)
                 except faults as error:
                     self._messages.append(f"cannot prepare the reference: {reason(error)}; a black one is used")
-                    made = np.zeros((work.num_frames, work.preparation.height, work.preparation.width, 3), np.uint8)
+                    made = self._black(work)
                 made.flags.writeable = False
                 self._made = work, made
                 self._changed.set()
@@ -227,6 +255,12 @@ class Guide:
                     self._read_ahead(work)
         if self._source is not None:
             self._source.close()
+
+    def _black(self, wanted: _Wanted) -> np.ndarray:
+        how = wanted.preparation
+        return finished(
+            np.zeros((wanted.num_frames, how.height, how.width, 3), np.uint8), replace(how, gamma=False), None
+        )
 
     def _read_ahead(self, wanted: _Wanted) -> None:
         """Decode and prepare what a chunk that continues this one needs, as long as nothing else is to be done."""
@@ -314,12 +348,13 @@ def controlled(pictures: Sequence[np.ndarray], how: Preparation) -> np.ndarray:
 
 
 def finished(frames: np.ndarray, how: Preparation, mask: Mask | None) -> np.ndarray:
-    """Frames (F, h, w, 3) uint8 with the gamma and the mask painted in."""
+    """Frames (F, h, w, 3) uint8 with the gamma and the mask painted in, filled up to multiples of 32 by their edges."""
     if how.gamma:
         frames = LIFTED[frames]
     if mask is not None:
         frames = controls.with_mask(frames, mask.of_size(how.width, how.height))
-    return frames
+    missing = -how.height % 32, -how.width % 32
+    return np.pad(frames, ((0, 0), (0, missing[0]), (0, missing[1]), (0, 0)), mode="edge") if any(missing) else frames
 
 
 def letterboxed(picture: np.ndarray, how: Preparation) -> np.ndarray:

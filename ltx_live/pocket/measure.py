@@ -11,6 +11,8 @@ SAMPLE_RATE = 48000
 Frames = NDArray[np.uint8]  # (F, H, W, 3)
 Audio = NDArray[np.float32]  # (S, 2) at 48 kHz
 
+_LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)  # ITU-R BT.709
+
 # Hue in degrees of colours by their plain names.
 _HUES = {
     "red": 0.0,
@@ -153,6 +155,36 @@ def sound_of(audio: Audio) -> str:
     if heard.high > 0.2 and heard.onsets_per_s < 3.4:
         return "bells"
     return "arpeggio" if heard.onsets_per_s > 1.4 else "pad"
+
+
+def paper_of(frames: Frames) -> float:
+    """How much of a clip is white: the least of red, green and blue, on average. frames (F, H, W, 3) -> 0..1"""
+    return float(frames.min(-1).mean() / 255.0)
+
+
+def likeness(frames: Frames, guide: Frames, factor: int) -> float:
+    """Correlation of the brightness of a clip with that of a guide that is smaller by the whole number `factor`.
+
+    frames (F, H, W, 3), guide (F, h, w, 3), which may be filled up at the right and at the bottom -> -1..1
+    """
+    made = _shrink(frames.astype(np.float32) @ _LUMA, factor)  # (F, h', w')
+    wanted = (guide.astype(np.float32) @ _LUMA)[:, : made.shape[1], : made.shape[2]]
+    return float(np.corrcoef(made.ravel(), wanted.ravel())[0, 1])
+
+
+def timbre_of(audio: Audio) -> NDArray[np.float64]:
+    """The harmonic profile of a sound: level in dB of third-octaves from 200 to 2000 Hz, on average 0. -> (11,)
+
+    What is 35 dB below the loudest counts as that; neighbours overlap, so that single notes hardly matter.
+    """
+    size = 8192
+    pieces = np.lib.stride_tricks.sliding_window_view(audio.astype(np.float64).mean(-1), size)[:: size // 4]
+    power = (np.abs(np.fft.rfft(pieces * np.hanning(size))) ** 2).mean(0)  # (size / 2 + 1,)
+    octaves = np.log2(np.fft.rfftfreq(size, 1.0 / SAMPLE_RATE)[1:] / 200.0)
+    bands = np.exp(-(((octaves - np.arange(11)[:, None] / 3.0) * 3.0) ** 2)) @ power[1:]
+    level_db = 10.0 * np.log10(bands + 1e-12)
+    level_db = np.maximum(level_db, level_db.max() - 35.0)
+    return level_db - level_db.mean()
 
 
 def _shrink(grey: NDArray[np.float32], factor: int) -> NDArray[np.float32]:

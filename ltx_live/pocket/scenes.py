@@ -180,6 +180,13 @@ def _colour(clips: Batch, brightness: Tensor, tone: Tensor, sparkle: Tensor) -> 
     return torch.stack(channels, dim=-1).clamp_(0.0, 1.0)
 
 
+def painted(batch: Batch, light: Tensor) -> Tensor:
+    """Light (B, F, H, W) in 0..1 in the palettes of B clips, from deep to light, as scenes are. -> (B, F, H, W, 3)"""
+    clip = torch.arange(len(batch), device=light.device).repeat_interleave(light.shape[1])
+    flat = light.flatten(0, 1)
+    return _colour(batch[clip], flat, flat, torch.zeros_like(flat)).view(*light.shape, 3)
+
+
 def _palette_pair(clips: Batch) -> tuple[Tensor, Tensor]:
     """The deep and the light colour of each clip. (N, 3) float32 each"""
     table = torch.tensor([_COLOURS[name] for name in PALETTES], dtype=torch.float64, device=clips.palette.device)

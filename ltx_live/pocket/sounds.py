@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ltx_live.pocket.description import SOUNDS, Batch, uniform_hash, wrap_angle
+from ltx_live.pocket.voices import Voices
 
 LATTICE_HZ = 48000
 _TAU = 2.0 * math.pi
@@ -36,6 +37,7 @@ class Window:
     clips: Batch  # B rows
     index: Tensor  # (B, S) int64, sample number on the 48 kHz lattice
     sample_rate: int
+    voices: Voices | None = None  # B timbres for what is tonal, instead of its own
 
     @property
     def times_s(self) -> Tensor:
@@ -83,11 +85,13 @@ class Window:
         return torch.stack((left * 0.97 + right * 0.26, left * 0.26 + right * 0.97), dim=-1)
 
 
-def render_audio(batch: Batch, start_s: Tensor, num_samples: int, sample_rate: int = LATTICE_HZ) -> Tensor:
+def render_audio(
+    batch: Batch, start_s: Tensor, num_samples: int, sample_rate: int = LATTICE_HZ, voices: Voices | None = None
+) -> Tensor:
     """Sound of B clips from absolute times. start_s (B,) float64 -> (B, num_samples, 2) float32 in -1..1
 
-    Starts are rounded to 1/48000 s; overlapping windows of a clip are the same signal. ValueError if `sample_rate`
-    does not divide 48000.
+    Starts are rounded to 1/48000 s; overlapping windows of a clip are the same signal. Drone, pad and arpeggio have
+    the timbre of `voices` (B), where there are any. ValueError if `sample_rate` does not divide 48000.
     """
     if LATTICE_HZ % sample_rate:
         raise ValueError(f"sample_rate {sample_rate} must divide {LATTICE_HZ}; use 48000 or 16000")
@@ -98,7 +102,8 @@ def render_audio(batch: Batch, start_s: Tensor, num_samples: int, sample_rate: i
     for number, sound in enumerate(SOUNDS):
         where = torch.nonzero(batch.sound == number)[:, 0]
         if sound in _PLAYERS and len(where):
-            played = _PLAYERS[sound](Window(batch[where], index[where], sample_rate))
+            timbres = None if voices is None else voices[where]
+            played = _PLAYERS[sound](Window(batch[where], index[where], sample_rate, timbres))
             loudness = batch[where].vary("level", 0.85, 1.15).float()[:, None, None]
             audio[where] = _CEILING * torch.tanh(played * loudness / _CEILING)
     return audio
@@ -112,6 +117,8 @@ def _low_drone(window: Window) -> Tensor:
 
     def voice(detune_hz: Tensor | float) -> Tensor:
         phase = window.tone(hz + detune_hz, vibrato, rate_hz)
+        if window.voices is not None:
+            return 1.2 * window.voices.sing(phase, hz.float(), 40)
         return sum(torch.sin(phase * overtone) / overtone for overtone in range(1, 7))
 
     middle = voice(0.0)
@@ -128,6 +135,9 @@ def _pad(window: Window) -> Tensor:
         notes = torch.zeros(window.index.shape, device=window.index.device)
         for number, ratio in enumerate((1.0, third, 1.5, 2.0)):
             phase = window.tone(root_hz * ratio + detune_hz * (number + 1.0), vibrato, rate_hz)
+            if window.voices is not None:
+                notes = notes + window.voices.sing(phase, (root_hz * ratio).float(), 24)
+                continue
             notes = notes + torch.sin(phase) + 0.3 * torch.sin(2.0 * phase) + 0.12 * torch.sin(3.0 * phase)
         return notes
 
@@ -150,8 +160,11 @@ def _arpeggio(window: Window) -> Tensor:
         step = order[torch.remainder(number, len(_ARPEGGIO_STEPS))]  # (B, S)
         hz = (root_hz * 2.0 ** (torch.gather(scale, 1, step) / 12.0)).float()
         phase = _TAU * hz * age_s
-        pluck = torch.sin(phase) + 0.45 * torch.sin(2.0 * phase) * torch.exp(-age_s * 6.0)
-        pluck = pluck + 0.25 * torch.sin(3.0 * phase) * torch.exp(-age_s * 12.0)
+        if window.voices is not None:
+            pluck = window.voices.sing(phase, hz, 24)
+        else:
+            pluck = torch.sin(phase) + 0.45 * torch.sin(2.0 * phase) * torch.exp(-age_s * 6.0)
+            pluck = pluck + 0.25 * torch.sin(3.0 * phase) * torch.exp(-age_s * 12.0)
         mono = mono + pluck * _strike(age_s, 0.004, 0.18, 3.0 * window.hit_seconds(per_beat))
     return _panned(window, mono * 0.52 * torch.sqrt(window.hit_seconds(per_beat)))
 

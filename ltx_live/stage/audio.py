@@ -23,6 +23,7 @@ THREAD_PERIOD_S = 0.01
 SILENT_S = 1.0
 STARTING_S = 3.0  # an idle PulseAudio sink may take 1.5 s before it asks for more
 RETRY_S = 3.0
+ABOUT_S = 0.1  # several ticks before a search, in which an input is closed
 NO_DEVICE = "none"
 
 
@@ -106,6 +107,13 @@ class AudioOutput:
             return f"sound device lost: {lost}; playing on without sound; it hangs: for sound, start the show anew"
         self._search_at_s = time.perf_counter() + RETRY_S
         return f"sound device lost: {lost}; playing on without sound, looking for it every {RETRY_S:g} s"
+
+    @property
+    def is_looking(self) -> bool:
+        """Whether a device is looked for now or soon: PortAudio starts anew for it, and no other stream may be open."""
+        is_searching = self._search is not None and self._search.is_alive()
+        is_due = self._search_at_s is not None and time.perf_counter() >= self._search_at_s - ABOUT_S
+        return is_searching or is_due
 
     def position(self, now_s: float | None = None, offset_ms: float = 0.0) -> float:
         """Media position to show now, in samples: what is heard, less `av/offset` (positive = picture later)."""

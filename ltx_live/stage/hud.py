@@ -20,6 +20,15 @@ GREEN, RED = (90, 220, 140, 255), (255, 90, 90, 255)
 STATE_COLORS: dict[str, Color] = {"playing": GREEN, "underrun": RED, "engine down": RED}
 
 
+def shorten(label: Label, text: str, room: float, keep_end: bool = False) -> None:
+    """Let a label show a text, or its beginning (or end) that has room for so many pixels."""
+    label.text = text
+    while len(text) > 1 and label.content_width > room:
+        num = max(1, min(len(text) - 1, int(len(text) * room / label.content_width)))
+        text = text[-num:] if keep_end else text[:num]
+        label.text = f"…{text}" if keep_end else f"{text}…"
+
+
 class _Line:
     """A line of text on a dark ground; it is laid out again only when its text, place or room changes."""
 
@@ -51,11 +60,7 @@ class _Line:
         if color is not None:
             self._label.color = color
         self._label.position = (x + pad, y + round(self.height * 0.34), 0)
-        self._label.text = text
-        while len(text) > 1 and self._label.content_width > room - 2 * pad:
-            num = max(1, min(len(text) - 1, int(len(text) * (room - 2 * pad) / self._label.content_width)))
-            text = text[-num:] if keep_end else text[:num]
-            self._label.text = f"…{text}" if keep_end else f"{text}…"
+        shorten(self._label, text, room - 2 * pad, keep_end)
         self._ground.position = (x, y)
         self._ground.width = self._label.content_width + 2 * pad if text else 0
         self._ground.height = self.height
@@ -71,6 +76,7 @@ class Hud:
         self._batch, self._card_batch, self._help_batch = Batch(), Batch(), Batch()
         self._control = _Line(self._batch, GREY, size * 0.85)
         self._status = _Line(self._batch, GREY, size)
+        self._mode = _Line(self._batch, GREY, size)
         self._prompt = _Line(self._batch, WHITE, size * 1.5, bold=True)
         self._pending = _Line(self._batch, AMBER, size * 1.5, bold=True)
         self._field = _Line(self._batch, WHITE, size * 1.5)
@@ -91,7 +97,15 @@ class Hud:
             return False
         self._next_s = now_s + UPDATE_S
         messages = [text for text, until_s in state.messages if until_s > now_s][-NUM_MESSAGES:]
-        texts = (status_line(state), state.prompt, pending_line(state), state.control, state.recording, messages)
+        texts = (
+            status_line(state),
+            state.mode,
+            state.prompt,
+            pending_line(state),
+            state.control,
+            state.recording,
+            messages,
+        )
         wanted = (*urgent, *texts)
         if wanted == self._drawn:
             return False
@@ -118,6 +132,7 @@ class Hud:
         rows = (
             (self._control, state.control if full else "", None),
             (self._status, status_line(state) if full else "", color),
+            (self._mode, state.mode if full else "", None),
             (self._prompt, state.prompt if seen else "", None),
             (self._pending, pending_line(state) if seen else "", None),  # on top: nothing moves when it comes or goes
         )

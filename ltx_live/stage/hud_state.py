@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from ltx_live.stage.picker import LoraRow
+
 _GRID_WORDS = {"beat": "on the beat", "bar": "on the bar"}
 _GRID_BARS = {"2 bars": 2, "4 bars": 4}
 _SAME_BEATS = 0.05  # a prediction that wavers by this little keeps its beat
@@ -18,8 +20,10 @@ class HudState:
     `landing_s`, None when it comes with the next chunk. The last change took `latency_s`, a chunk takes `chunk_s`
     (0 = not known). `state` is loading, playing, paused, underrun or engine down; `detail` goes with it. `speed` is
     generation speed in times real time, 0 = not known. `bpm` is 0 when nothing keeps to the beat; `grid` is the value
-    of `tempo/quantise` when it is one of beats or bars, else "". `control` is the last control message and what it did.
-    `messages` are (text, time it goes at), by the clock that `Hud.draw` is given.
+    of `tempo/quantise` when it is one of beats or bars, else "". `cue` is where the cue list stands. `mode` says in a
+    few words what leads the model beside its prompt ("image-to-video"). `loras` are the rows of the list of LoRA files.
+    `control` is the last control message and what it did. `messages` are (text, time it goes at), by the clock that
+    `Hud.draw` is given.
     """
 
     prompt: str = ""
@@ -38,15 +42,18 @@ class HudState:
     bar: int = 1
     beats_per_bar: int = 4
     grid: str = ""
+    cue: str = ""
+    mode: str = ""
+    loras: tuple[LoraRow, ...] = ()
     recording: bool = False
     control: str = ""
     messages: tuple[tuple[str, float], ...] = ()
 
 
 def status_line(state: HudState) -> str:
-    """State, beat, buffer, latency, chunk time, speed, underruns, clock and detail: what matters most comes first."""
+    """State, cue, beat, buffer, latency, chunk time, speed, underruns, clock, detail: what matters most is first."""
     clock = int(state.clock_s)
-    parts = [state.state, tempo_words(state), f"buffer {state.buffer_s:.1f} s"]
+    parts = [state.state, state.cue, tempo_words(state), f"buffer {state.buffer_s:.1f} s"]
     parts += [f"latency {state.latency_s:.1f} s"] if state.latency_s else []
     parts += [f"chunk {state.chunk_s:.1f} s"] if state.chunk_s else []
     parts += [f"{state.speed:.1f}x real time"] if state.speed else []

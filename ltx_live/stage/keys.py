@@ -29,6 +29,8 @@ class Key:
 
 
 BANK_KEYS = "1234567890"
+SAVE = "S "
+"""What stands before the key that follows S."""
 
 KEYS: tuple[Key, ...] = (
     *(
@@ -41,6 +43,7 @@ KEYS: tuple[Key, ...] = (
     ),
     Key("P", "write a prompt (Enter plays it)", "local", value="edit"),
     Key("Enter", "write a prompt (Enter plays it)", "local", value="edit"),
+    Key("L", "LoRA files and their slots", "local", value="loras"),
     Key("B", "blackout", "toggle", "out/blackout"),
     Key("F", "freeze the picture", "toggle", "out/freeze"),
     Key("Shift+F", "pause generating", "toggle", "pause"),
@@ -52,6 +55,20 @@ KEYS: tuple[Key, ...] = (
     Key("Shift+R", "a new seed for every chunk", "toggle", "randomize_seed"),
     Key("Space", "tap tempo", "trigger", "tempo/tap"),
     Key("Shift+Space", "beat one is now", "trigger", "tempo/resync"),
+    Key("M", "learn MIDI: touch a parameter, move a control", "toggle", "midi/learn"),
+    Key("Y", "yes or no to what learning asks", "set", "midi/learn/answer", "yes"),
+    Key("N", "yes or no to what learning asks", "set", "midi/learn/answer", "no"),
+    *(Key(chord, "next cue", "trigger", "cue/go") for chord in ("Right", "PageDown")),
+    *(Key(chord, "cue before", "trigger", "cue/back") for chord in ("Left", "PageUp")),
+    Key("S", "save a snapshot: then its number", "local", value="save"),
+    *(
+        Key(f"{SAVE}{digit}", f"save snapshot {number}", "trigger", f"snap/{number}/save")
+        for number, digit in enumerate(BANK_KEYS, 1)
+    ),
+    *(
+        Key(f"Alt+{digit}", f"recall snapshot {number}", "trigger", f"snap/{number}/recall")
+        for number, digit in enumerate(BANK_KEYS, 1)
+    ),
     Key("V", "record", "trigger", "rec/toggle"),
     Key("[", "picture 10 ms earlier, later", "add", "av/offset", -10.0),
     Key("]", "picture 10 ms earlier, later", "add", "av/offset", 10.0),
@@ -63,12 +80,14 @@ KEYS: tuple[Key, ...] = (
     *(Key(f"Ctrl+{number}", f"go to screen {number}", "set", "window/screen", number) for number in range(1, 10)),
     Key("F12", "panic: black and silent", "trigger", "sys/panic"),
     Key("F1", "this help", "local", value="help"),
-    Key("Esc", "leave help or fullscreen", "local", value="escape"),
+    Key("Esc", "leave help, learning or fullscreen", "local", value="escape"),
     Key("Ctrl+Q", "quit, pressed twice", "local", value="quit"),
 )
 
 _PLAIN_NAMES = {"RETURN": "Enter", "ENTER": "Enter", "NUM_ENTER": "Enter", "ESCAPE": "Esc", "SPACE": "Space"}
 _PLAIN_NAMES |= {"BRACKETLEFT": "[", "BRACKETRIGHT": "]", "UP": "Up", "DOWN": "Down", "TAB": "Tab"}
+_PLAIN_NAMES |= {"LEFT": "Left", "RIGHT": "Right", "PAGEUP": "PageUp", "PAGEDOWN": "PageDown"}
+_PLAIN_NAMES |= {"DELETE": "Delete", "BACKSPACE": "Backspace"}
 _PLAIN_NAMES |= {f"NUM_{digit}": digit for digit in BANK_KEYS}
 _SHIFTED_DIGITS = {"EXCLAMATION": "1", "AT": "2", "HASH": "3", "POUND": "3", "DOLLAR": "4", "PERCENT": "5"}
 _SHIFTED_DIGITS |= {"ASCIICIRCUM": "6"}  # X11 names the character; other systems name the key
@@ -92,6 +111,8 @@ def message(key: Key, value_of: Callable[[str], Any]) -> Message:
     address = f"/ltx/{key.name}"
     if key.action == "trigger":
         return address, ()
+    if key.action == "toggle" and row.kind == "str":
+        return address, ("" if value_of(key.name) else "1",)
     if key.action == "toggle":
         return address, (0 if value_of(key.name) else 1,)
     if key.action == "cycle":
@@ -106,8 +127,11 @@ def help_rows() -> list[tuple[str, str]]:
     """(keys, what they do), one row for each thing that can be done."""
     rows: dict[str, list[str]] = {}
     for key in active_keys():
+        if key.chord.startswith(SAVE):
+            continue  # told by S itself
         doc = "play a prompt of the bank" if key.name.startswith("bank/") else key.doc
         doc = "go to a screen" if key.name == "window/screen" else doc
+        doc = "recall a snapshot" if key.chord.startswith("Alt+") and key.name.startswith("snap/") else doc
         rows.setdefault(doc, []).append(key.chord)
     return [(_short(chords), doc) for doc, chords in rows.items()]
 

@@ -179,7 +179,10 @@ class Timeline:
         return _Shown(chunk, min(math.ceil(start), chunk.cut), chunk.cut)
 
     def _splice(self, chunk: Chunk, committed: int) -> None:
-        """Replace the sound from the overlap on: linear over what is left of it, or a cut fade when it is past."""
+        """Replace the sound from the overlap on: linear over what is left of it, or a cut fade when it is past.
+
+        Where both have the same sound, as when it drives the picture, it goes on as it is.
+        """
         committed = min(committed, self.playlist.end)  # the callback stands there in an underrun
         start = max(chunk.audio_start, committed)
         seam = chunk.audio_start + chunk.num_overlap_samples
@@ -191,9 +194,10 @@ class Timeline:
         heard = self._heard_sound(committed)
         old = np.empty((min(len(new), max(0, heard[-1].end - start)) if heard else 0, 2), np.float32)
         read([(s.start, s.samples) for s in heard], start, old)
+        is_linear = same_moment or (len(old) > 0 and np.array_equal(old, new[: len(old)]))
         kept = [_Sound(s.start, s.samples[: start - s.start], s.chunk) for s in heard if s.start < start]
         rest = _Sound(start + len(new), chunk.audio[start - chunk.audio_start + len(new) :], chunk)
-        self._sound = [*kept, _Sound(start, cross_fade(old, new, same_moment), None), rest]
+        self._sound = [*kept, _Sound(start, cross_fade(old, new, is_linear), None), rest]
 
     def _heard_sound(self, committed: int) -> list[_Sound]:
         """The sound to go on from: all that the chunks have, or with the closing fade when that has begun."""

@@ -8,14 +8,16 @@ import logging
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyglet
 
-from ltx_live.errors import DeviceError
-from ltx_live.stage import keys
+from ltx_live.errors import DeviceError, MediaError
+from ltx_live.stage import drops, keys
 from ltx_live.stage.hud_state import HudState
+from ltx_live.stage.picker import LoraRow, Picker
 from ltx_live.stage.text_field import TextField
 from ltx_live.stage.timeline import Picture
 
@@ -69,9 +71,9 @@ class Offscreen:
 
 
 class Window:
-    """Shows pictures with the display over them, and turns keys into control messages.
+    """Shows pictures with the display over them, and turns keys and dropped files into control messages.
 
-    `on_event(address, args)` gets what a key asks for; `value_of(name)` gives the present value of a parameter: where
+    `on_event(address, args)` gets what they ask for; `value_of(name)` gives the present value of a parameter: where
     to open, and what a toggling key turns. Raises DeviceError when there is no display or no OpenGL 3.3.
     """
 
@@ -86,7 +88,10 @@ class Window:
         self._on_event, self._value_of, self._clock, self._size = on_event, value_of, clock, size
         self._keys = {key.chord: key for key in keys.active_keys()}
         self._field: TextField | None = None
+        self._picker: Picker | None = None
+        self._loras: tuple[LoraRow, ...] = ()
         self._swallow_text = False
+        self._prefix = ""
         self._help = False
         self._notice: tuple[tuple[str, float], ...] = ()
         self._quit_s = self._moved_s = -1e9
@@ -95,7 +100,9 @@ class Window:
         self._fit = ""
         self._hud_before = "full"  # also after a show that opened in fullscreen
         self._hud: Any = None
+        self._list: Any = None
         self._handle: Any = None
+        self._x11_drops: Any = None
         self._place: tuple[bool, int] = (False, 0)  # as asked for
         self._fullscreen = False  # as it is
         pyglet.options["shadow_window"] = False
@@ -119,12 +126,15 @@ class Window:
         width, height = self._handle.get_framebuffer_size()
         if self._hud is None:
             from ltx_live.stage.hud import Hud
+            from ltx_live.stage.picker_view import PickerView
 
-            self._hud = Hud(width, height)
+            self._hud, self._list = Hud(width, height), PickerView(width, height)
+        self._loras = hud.loras
         changed = self._compositor.compose(picture, output)
         state = dataclasses.replace(hud, messages=(*hud.messages, *self._notice))
         card = self._compositor.empty and not output.out_blackout
         changed |= self._hud.update(output.window_hud, state, self._field, card, self._clock())
+        changed |= self._list.update(self._picker, hud.loras)
         changed |= self._stale or (output.out_fit, card) != self._fit
         self._cursor = (output.window_cursor, self._cursor[1])
         if not changed or not self._visible:
@@ -132,6 +142,7 @@ class Window:
         self._stale, self._fit = False, (output.out_fit, card)
         self._compositor.draw(width, height, output.out_fit, card)
         self._hud.draw(card, self._help)
+        self._list.draw()
         self._handle.flip()
         return True
 
@@ -141,6 +152,8 @@ class Window:
             return
         self._handle.switch_to()
         self._handle.dispatch_events()
+        if self._x11_drops is not None and not self.closed:
+            self._x11_drops.pump(self._handle)
         allowed, shown = self._cursor
         wanted = allowed and self._clock() - self._moved_s < CURSOR_IDLE_S
         if wanted != shown and not self.closed:
@@ -187,7 +200,8 @@ class Window:
         place = screens[min(screen, len(screens)) - 1]
         self._handle, self._corrections = self._make_handle(fullscreen, place), NUM_CORRECTIONS
         self._fullscreen = fullscreen
-        names = ("key_press", "text", "text_motion", "mouse_motion", "resize", "expose", "show", "hide", "close")
+        names = ["key_press", "text", "text_motion", "mouse_motion", "file_drop"]
+        names += ["resize", "expose", "show", "hide", "close"]
         handlers = {f"on_{name}": functools.partial(getattr(self, f"_on_{name}")) for name in names}
         self._handle.push_handlers(**handlers)  # partials, because pyglet would hold bound methods weakly
         self._hud, self._stale, self._visible = None, True, True
@@ -203,13 +217,18 @@ class Window:
             self._on_event("/ltx/window/hud", (self._hud_before,))
 
     def _make_handle(self, fullscreen: bool, place: Any) -> Any:
-        options: dict[str, Any] = {"caption": TITLE, "screen": place, "vsync": True}
+        options: dict[str, Any] = {"caption": TITLE, "screen": place, "vsync": True, "file_drops": True}
         if fullscreen and sys.platform != "linux":
             return pyglet.window.Window(fullscreen=True, **options)
         width, height = (place.width, place.height) if fullscreen else self._size
         if fullscreen:
             options["style"] = pyglet.window.Window.WINDOW_STYLE_BORDERLESS
         handle = pyglet.window.Window(width, height, resizable=not fullscreen, **options)
+        if sys.platform == "linux":
+            from ltx_live.stage import x11_drops  # there is no X11 library elsewhere
+
+            self._x11_drops = x11_drops
+            x11_drops.repair(handle)
         if fullscreen:
             handle.set_location(place.x, place.y)
         else:
@@ -225,8 +244,12 @@ class Window:
             key.symbol_string(symbol), bool(modifiers & key.MOD_SHIFT), ctrl, bool(modifiers & key.MOD_ALT)
         )
         self._swallow_text = False
+        name, self._prefix = self._prefix + name, ""
         if self._field is not None:
             self._edit(name)
+        elif self._picker is not None and (wish := self._picker.press(name, self._loras)):
+            if wish is not True:
+                self._on_event(*wish)
         elif name in self._keys:
             entry = self._keys[name]
             if entry.action == "local":
@@ -259,14 +282,25 @@ class Window:
             self._field.move(name)
 
     def _do_edit(self) -> None:
-        self._field, self._swallow_text, self._help = TextField(), True, False
+        self._field, self._swallow_text, self._help, self._picker = TextField(), True, False, None
+
+    def _do_loras(self) -> None:
+        self._picker, self._help, self._stale = Picker() if self._picker is None else None, False, True
+
+    def _do_save(self) -> None:
+        self._prefix = keys.SAVE
+        self._notice = (("save a snapshot: press its number", self._clock() + QUIT_AGAIN_S),)
 
     def _do_help(self) -> None:
         self._help, self._stale = not self._help, True
 
     def _do_escape(self) -> None:
-        if self._help:
+        if self._picker is not None:
+            self._picker = None
+        elif self._help:
             self._do_help()
+        elif self._value_of("midi/learn"):
+            self._on_event("/ltx/midi/learn", ("",))
         elif self._place[0]:
             self._on_event("/ltx/window/fullscreen", (0,))
 
@@ -278,6 +312,14 @@ class Window:
 
     def _on_mouse_motion(self, *_: int) -> None:
         self._moved_s = self._clock()
+
+    def _on_file_drop(self, x: int, y: int, paths: list[str]) -> None:
+        for path in paths:
+            try:
+                self._on_event(*drops.message(path, Path(path).is_dir()))
+            except MediaError as error:
+                log.warning("%s", error)
+                self._notice = ((str(error), self._clock() + NOTICE_S),)
 
     def _on_resize(self, width: int, height: int) -> None:
         if not self._fullscreen:

@@ -1,6 +1,7 @@
 """LoRAs applied to a transformer: merged into its weights for good, or as branches beside them with a live strength."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Self
 
 import torch
@@ -9,41 +10,121 @@ from torch.nn import functional as F
 from torch.utils.hooks import RemovableHandle
 
 from ltx_live.model.transformer import Transformer
-from ltx_live.weights.fp8 import FP8Linear, dequantise, quantise
+from ltx_live.weights.fp8 import FP8Linear, dequantise, rounded, scale_for
 from ltx_live.weights.lora import Lora
 from ltx_live.weights.streaming import Unit
 from ltx_live.weights.transfer import to_device
 
+PIECE_VALUES = 4 << 20
+"""Of a weight, merged at a time: bounds the memory that merging takes beside the result."""
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch compute in this thread alone, on the CPU.
+
+    Sums of few rows depend on the number of threads, and a merge beside chunks must not wait for a second core
+    (docs/LOG.md has figures of both).
+    """
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(num_threads)
+
 
 @torch.no_grad()
+@one_thread()
 def merge(
     network: Transformer, adapters: Sequence[tuple[Lora, float]], device: torch.device | str | None = None
 ) -> int:
     """Add all LoRAs, each at its strength, to the weights; returns the number of layers changed.
 
-    W' = W + sum of strength * scale * B A (reference/model.md 6), summed in float32 on `device` (None: where each
-    weight is), one layer at a time, and rounded once; a float8 weight gets a new scale. Weights stay on their devices
-    and are replaced, never written into: they may be views of a file. Do it before weights are packed for streaming
-    (ValueError where a weight is on the meta device).
+    Weights stay on their devices and are replaced, never written into: they may be views of a file. Do it before
+    weights are packed for streaming (ValueError where a weight is on the meta device). See `merge_layer`.
     """
-    adapters = [(lora, strength) for lora, strength in adapters if strength != 0]
-    layers = dict.fromkeys(layer for lora, _ in adapters for layer in lora.factors)
+    layers = dict.fromkeys(layer for lora, strength in adapters if strength != 0 for layer in lora.factors)
     for layer in layers:
         linear = network.get_submodule(layer)
         if linear.weight.is_meta:
             raise ValueError(f"{layer} has no weights here: merge LoRAs before weights are streamed")
-        weight = _float32_copy(linear, linear.weight.device if device is None else device)  # (out, in)
-        _replace(linear, merged_weight(weight, layer, adapters))
+        old = weights_of(linear)
+        new = {name: torch.empty_like(tensor) for name, tensor in old.items()}
+        merge_layer(new, old, shares(adapters, layer, linear.weight.device if device is None else device))
+        replace_weights(linear, new)
     return len(layers)
+
+
+Share = tuple[Tensor, Tensor, float]
+"""Of a LoRA in one layer's weight: alpha * b @ a, with a (R, in) and b (out, R) in float32."""
+
+
+def shares(adapters: Sequence[tuple[Lora, float]], layer: str, device: torch.device | str) -> list[Share]:
+    """What LoRAs at these strengths add to a layer, on the device that is to sum it; nothing of those at 0."""
+    return [
+        (each.a.to(device, torch.float32), each.b.to(device, torch.float32), strength * each.scale)
+        for lora, strength in adapters
+        if strength != 0 and (each := lora.factors.get(layer)) is not None
+    ]
+
+
+def merge_layer(new: Mapping[str, Tensor], old: Mapping[str, Tensor], added: Sequence[Share]) -> None:
+    """Fill the tensors `new` with what LoRAs make of `old`: `weight` (out, in), with `weight_scale` () if it is float8.
+
+    W' = W + sum of alpha * B A (reference/model.md 6), summed in float32 where the shares are, and rounded once; a
+    float8 weight gets a new scale. Goes by pieces of rows, so that it takes little memory there, and both kinds of
+    tensors may be on other devices. Without shares everything stays as it is, to the bit.
+    """
+    if not added:
+        for name, tensor in old.items():
+            new[name].copy_(tensor)
+        return
+    old = {name: tensor.to(added[0][0].device) for name, tensor in old.items()}
+    if "weight_scale" not in new:
+        for rows, piece in _merged_pieces(old, added):
+            new["weight"][rows].copy_(piece)
+        return
+    scale = scale_for(torch.stack([piece.abs().amax() for _, piece in _merged_pieces(old, added)]).amax())
+    new["weight_scale"].copy_(scale)
+    for rows, piece in _merged_pieces(old, added):
+        new["weight"][rows].copy_(rounded(piece, scale))
+
+
+def weights_of(linear: nn.Linear | FP8Linear) -> dict[str, Tensor]:
+    """What merging changes of a layer, by its names there."""
+    names = ("weight", "weight_scale") if isinstance(linear, FP8Linear) else ("weight",)
+    return {name: getattr(linear, name).detach() for name in names}
+
+
+def replace_weights(linear: nn.Linear | FP8Linear, new: Mapping[str, Tensor]) -> None:
+    """Let a layer compute with these tensors instead of its own: pointers only."""
+    linear.weight = nn.Parameter(new["weight"], requires_grad=False)
+    if "weight_scale" in new:
+        linear.weight_scale = new["weight_scale"]
 
 
 def merged_weight(weight: Tensor, layer: str, adapters: Sequence[tuple[Lora, float]]) -> Tensor:
     """A layer's float32 weight (out, in), to which the share of all LoRAs is added in place."""
-    for lora, strength in adapters:
-        if layer in lora.factors:
-            factors = lora.factors[layer]
-            a, b = (factor.to(weight.device, torch.float32) for factor in (factors.a, factors.b))
-            weight.addmm_(b, a, alpha=strength * factors.scale)
+    return _add(weight, shares(adapters, layer, weight.device))
+
+
+def _merged_pieces(old: Mapping[str, Tensor], added: Sequence[Share]) -> Iterator[tuple[slice, Tensor]]:
+    """Which rows, and these rows of the sum in float32."""
+    weight, scale = old["weight"], old.get("weight_scale")
+    num_rows = max(1, PIECE_VALUES // weight.shape[1])
+    for start in range(0, len(weight), num_rows):
+        rows = slice(start, start + num_rows)
+        if scale is None:
+            piece = weight[rows].to(torch.float32, copy=True)
+        else:
+            piece = dequantise(weight[rows], scale, torch.float32)
+        yield rows, _add(piece, [(a, b[rows], alpha) for a, b, alpha in added])
+
+
+def _add(weight: Tensor, added: Sequence[Share]) -> Tensor:
+    for a, b, alpha in added:
+        weight.addmm_(b, a, alpha=alpha)
     return weight
 
 
@@ -125,18 +206,3 @@ def _converted(factor: Tensor, scale: float, dtype: torch.dtype, own: bool) -> T
     if scale == 1.0:
         return factor.to(dtype, copy=own)
     return (factor.float() * scale).to(dtype)
-
-
-def _float32_copy(linear: nn.Linear | FP8Linear, device: torch.device | str) -> Tensor:
-    weight = linear.weight.detach()
-    if isinstance(linear, FP8Linear):
-        return dequantise(weight.to(device), linear.weight_scale.to(device), torch.float32)
-    return weight.to(device).to(torch.float32, copy=True)
-
-
-def _replace(linear: nn.Linear | FP8Linear, weight: Tensor) -> None:
-    device, dtype = linear.weight.device, linear.weight.dtype
-    if isinstance(linear, FP8Linear):
-        weight, scale = quantise(weight)
-        linear.weight_scale = scale.to(linear.weight_scale.device)
-    linear.weight = nn.Parameter(weight.to(device, dtype), requires_grad=False)

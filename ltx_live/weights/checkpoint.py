@@ -17,7 +17,7 @@ from ltx_live.model.text_connector import TextProjection
 from ltx_live.model.transformer import Transformer
 from ltx_live.model.video_vae import VideoVAE
 from ltx_live.weights.files import Source
-from ltx_live.weights.fp8 import FLOAT8, FP8Mode, adopt_fp8
+from ltx_live.weights.fp8 import FLOAT8, FP8Mode, adopt_fp8, dequantise
 from ltx_live.weights.header_json import count
 from ltx_live.weights.headers import UNUSABLE, read_tensors
 from ltx_live.weights.transfer import to_device
@@ -94,6 +94,19 @@ def load_tensors(source: Source, storage: Storage, on_host: tuple[str, ...] = ()
     """The tensors of a source on the storage's device, but those whose names begin with one of `on_host` on the CPU."""
     state = source.tensors()
     return state | to_device({name: state[name] for name in state if not name.startswith(on_host)}, storage.device)
+
+
+def read_linear(state: dict[str, Tensor], layer: str, is_float8: bool, storage: Storage) -> dict[str, Tensor]:
+    """A layer's `weight`, and `weight_scale` () with `is_float8`, from a file's tensors, as `load_network` takes them.
+
+    They are taken out of `state`.
+    """
+    weight, scale = state.pop(f"{layer}.weight"), state.pop(f"{layer}.weight_scale", None)
+    if is_float8:
+        return {"weight": weight, "weight_scale": scale.float().reshape(())}
+    if weight.dtype == FLOAT8:
+        return {"weight": dequantise(weight, scale.float().reshape(()), storage.dtype or torch.bfloat16)}
+    return {"weight": _convert(layer, weight, storage.dtype)}
 
 
 def build_transformer(source: Source) -> Transformer:

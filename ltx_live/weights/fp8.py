@@ -26,8 +26,18 @@ but dequantised at every call (exact, small), or dequantised once at load (exact
 def quantise(weight: Tensor) -> tuple[Tensor, Tensor]:
     """Weight of any shape -> (float8 of that shape, float32 scale of shape ()), the scale being amax / 448."""
     weight = weight.float()
-    scale = (weight.abs().amax() / FLOAT8_MAX).clamp_(min=SMALLEST_SCALE)
-    return (weight / scale).clamp_(-FLOAT8_MAX, FLOAT8_MAX).to(FLOAT8), scale
+    scale = scale_for(weight.abs().amax())
+    return rounded(weight, scale), scale
+
+
+def scale_for(amax: Tensor) -> Tensor:
+    """The scale of a weight whose largest absolute value is `amax`, both float32 of shape ()."""
+    return (amax / FLOAT8_MAX).clamp_(min=SMALLEST_SCALE)
+
+
+def rounded(weight: Tensor, scale: Tensor) -> Tensor:
+    """A float32 weight, or rows of one, as float8 with the whole weight's scale."""
+    return (weight / scale).clamp_(-FLOAT8_MAX, FLOAT8_MAX).to(FLOAT8)
 
 
 def dequantise(weight: Tensor, scale: Tensor, dtype: torch.dtype) -> Tensor:

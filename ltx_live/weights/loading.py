@@ -26,6 +26,7 @@ from ltx_live.weights.files import Entry, ModelFiles, Source
 from ltx_live.weights.fp8 import FLOAT8
 from ltx_live.weights.lora import Lora
 from ltx_live.weights.memory import MemoryPlan, Sizes
+from ltx_live.weights.remerge import MergedLoras, Originals
 from ltx_live.weights.streaming import Unit, WeightStream, aligned, chain, stream_modules
 from ltx_live.weights.text_encoder import EMBEDDING, TextEncoder, load_text_encoder
 
@@ -39,7 +40,10 @@ ROWS_AT_A_TIME = 512
 
 @dataclass(frozen=True)
 class Networks:
-    """Everything that computes, on one device; `stream` brings what is not there, where the plan has such."""
+    """Everything that computes, on one device; `stream` brings what is not there, where the plan has such.
+
+    `merged` are the LoRAs that were folded into the transformer.
+    """
 
     transformer: Transformer
     video_vae: VideoVAE
@@ -48,6 +52,7 @@ class Networks:
     encoder: TextEncoder
     projection: Callable[[Tensor], AV[Tensor]]
     stream: WeightStream | None = None
+    merged: MergedLoras | None = None
 
 
 @dataclass(frozen=True)
@@ -96,6 +101,7 @@ def load_networks(
     is_streaming = bool(plan.buffer_bytes)
     on_host = (*(f"{BLOCKS}{index}." for index in plan.streamed), *(CONNECTORS if is_streaming else ()))
     report("loading the transformer")
+    originals = Originals(files.transformer, storage, [lora for lora, _ in merged])
     transformer = load_transformer(files.transformer, storage, on_host)
     if merged:
         report("merging LoRAs")
@@ -125,6 +131,7 @@ def load_networks(
         encoder=encoder,
         projection=projection,
         stream=stream,
+        merged=MergedLoras(transformer, merged, originals, storage.device, stream) if merged else None,
     )
 
 

@@ -47,6 +47,12 @@ LEAST_WORKING_BYTES = round(0.4 * GIB)
 PROCESS_BYTES = 4 * GIB
 """Host memory of the engine process beside weights: Python, PyTorch, CUDA and the buffers of loading."""
 
+MERGE_BYTES = GIB // 2
+"""Kept on the device for merging LoRAs anew, where some are merged: at least this less what follows at a time."""
+
+MERGE_WORKING_BYTES = GIB // 4
+"""Of these, what summing takes: a layer as stored, pieces of it in float32, and a LoRA's share of it."""
+
 MIN_STREAMED = 2
 """As many blocks as there are buffers: they rest in these until a prompt needs the buffers, so they cost nothing."""
 

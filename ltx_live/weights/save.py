@@ -44,13 +44,15 @@ def tokenizer_tensor(model_proto: bytes) -> Tensor:
 
 
 def save_network(path: Path, tensors: dict[str, Tensor], config: dict[str, Any], metadata: dict[str, str]) -> None:
-    """Write a safetensors file with `config` (sections as in `checkpoint`) and free `metadata`: training commit, seed.
+    """Write a safetensors file with `config` (sections as in `checkpoint`) and free `metadata`: commit, seed."""
+    save_tensors(path, tensors, {**metadata, "config": json.dumps(config)})
 
-    The file appears whole or not at all: a running show may have the old one open.
-    """
+
+def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    """Write a safetensors file. It appears whole or not at all: a running show may have the old one open."""
     contiguous = {name: tensor.contiguous() for name, tensor in tensors.items()}
     unfinished = path.with_name(path.name + ".part")
-    save_file(contiguous, unfinished, metadata={"format": "pt", **metadata, "config": json.dumps(config)})
+    save_file(contiguous, unfinished, metadata={"format": "pt", **metadata})
     os.replace(unfinished, path)
 
 

@@ -36,6 +36,7 @@ class Unit:
 
     def __init__(self, tensors: dict[str, Tensor], pin: bool):
         """Copies the tensors, into pinned memory with `pin`; those on the meta device are left to be filled."""
+        self._pin = pin
         self.places: dict[str, Place] = {}
         self.next: Unit = self
         offset = 0
@@ -43,7 +44,7 @@ class Unit:
             num_bytes = tensor.numel() * tensor.element_size()
             self.places[name] = Place(tensor.dtype, tensor.shape, offset, num_bytes)
             offset += aligned(num_bytes)
-        self.host = pinned(offset) if pin else torch.empty(offset, dtype=torch.uint8)
+        self.host = self._memory(offset)
         for name, tensor in tensors.items():
             if not tensor.is_meta:
                 self._bytes(self.host, name).copy_(as_bytes(tensor.detach().contiguous()))
@@ -52,11 +53,18 @@ class Unit:
     def num_bytes(self) -> int:
         return len(self.host)
 
+    def copy(self) -> Tensor:
+        """A copy of `host`, to be changed and given to `WeightStream.exchange`; may be made while the unit is used."""
+        return self._memory(self.num_bytes).copy_(self.host)
+
     def views(self, buffer: Tensor) -> dict[str, Tensor]:
         """The tensors where they lie in a buffer that holds the unit."""
         return {
             name: self._bytes(buffer, name).view(place.dtype).view(place.shape) for name, place in self.places.items()
         }
+
+    def _memory(self, num_bytes: int) -> Tensor:
+        return pinned(num_bytes) if self._pin else torch.empty(num_bytes, dtype=torch.uint8)
 
     def _bytes(self, buffer: Tensor, name: str) -> Tensor:
         place = self.places[name]
@@ -103,7 +111,7 @@ class Slot:
 
 
 class WeightStream:
-    """Brings units onto the device in time, two at once.
+    """Brings units onto the device in time, two at once; `units` are those of whole modules.
 
     `copies` may be set to a list, which then gets (start event, end event, bytes) of every copy.
     """
@@ -113,6 +121,7 @@ class WeightStream:
         self.device = torch.device(device)
         self.slots = tuple(Slot(torch.empty(buffer_bytes, dtype=torch.uint8, device=device)) for _ in range(2))
         self.copies: list[tuple[torch.cuda.Event, torch.cuda.Event, int]] | None = None
+        self.units: dict[nn.Module, Unit] = {}
         self._views: dict[tuple[int, Unit], dict[str, Tensor]] = {}
         self._stream = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
         if self._stream is not None:
@@ -144,6 +153,17 @@ class WeightStream:
         slot, other = self.slots if self.slots[0].unit is unit else self.slots[::-1]
         self._leave(slot)
         self._fetch(other.unit.next if other.unit is unit.next else unit.next, slot)
+
+    def exchange(self, unit: Unit, host: Tensor) -> Tensor:
+        """Let the unit lie in other memory from now on, while nothing is computed with it; what it lay in before.
+
+        A copy from the old memory may still be under way: it is awaited where that memory is given back.
+        """
+        old, unit.host = unit.host, host
+        for slot in self.slots:
+            if slot.unit is unit:
+                slot.unit = None
+        return old
 
     def passing(self, units: Iterable[Unit]) -> Iterator[dict[str, Tensor]]:
         """The tensors of one unit after the other; each is released when the next is asked for."""
@@ -194,6 +214,7 @@ def stream_modules(stream: WeightStream, modules: Iterable[nn.Module]) -> list[U
         }
         unit = Unit({key: table[name] for key, (table, name) in owners.items()}, stream.pins)
         _install(owners, {key: table[name].detach().to("meta") for key, (table, name) in owners.items()})
+        stream.units[module] = unit
         module.register_forward_pre_hook(_acquiring(stream, unit, owners))
         module.register_forward_hook(_releasing(stream, unit, owners))
         units.append(unit)

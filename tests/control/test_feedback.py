@@ -120,7 +120,7 @@ def another(row, value):
         case "enum":
             return (row.choices[row.choices.index(value) - 1],)
         case "str":
-            return (f"{value} anew",)
+            return ("out/hue" if row.name == "mod/N/target" else f"{value} anew",)
         case "floats":
             return (1.0, 0.5, 0.0)
     return (row.coerce(row.maximum if value != row.maximum else row.minimum),)

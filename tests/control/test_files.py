@@ -6,6 +6,7 @@ import pytest
 
 from ltx_live import params
 from ltx_live.control.bank import slot_values
+from ltx_live.control.binding import resolved_takeover
 from ltx_live.control.event import Event, Origin
 from ltx_live.control.files import load_mapping, load_mappings, mapping_folders
 from ltx_live.control.mapping import Mapper
@@ -23,7 +24,7 @@ def by_name(name):
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_shipped_mappings_parse_and_bind_built_parameters_once_per_control(path):
     mapping = load_mapping(path, mapping_folders(NOWHERE))
-    keys = [binding.control.key for binding in mapping.bindings]
+    keys = [(binding.control.key, binding.condition) for binding in mapping.bindings]
     assert keys and len(set(keys)) == len(keys)
     assert all(params.find(binding.to).since is None for binding in mapping.bindings)
 
@@ -32,9 +33,9 @@ def test_nanokontrol2_has_the_numbers_of_the_hardware():
     places = {binding.control.id: binding.control.number for binding in by_name("nanoKONTROL2").bindings}
     expected = {"slider1": 0, "slider8": 7, "knob1": 16, "solo1": 32, "solo8": 39, "rec8": 71, "play": 41, "cycle": 46}
     assert expected.items() <= places.items()
-    assert all(
-        binding.takeover == "pickup" for binding in by_name("nanoKONTROL2").bindings if "slider" in binding.control.id
-    )
+    for binding in by_name("nanoKONTROL2").bindings:
+        how = resolved_takeover(binding)
+        assert how == ("pickup" if binding.control.id.startswith(("slider", "knob")) else "jump")
 
 
 def press(mapping, registry, place, value):
@@ -83,8 +84,8 @@ def test_slider_1_and_solo_1_stay_two_controls():
 def test_default_mode_tries_devices_first_and_a_chosen_file_serves_every_port():
     assert [mapping.name for mapping in load_mappings("default", NOWHERE)][-1] == "default"
     (chosen,) = load_mappings("nanokontrol2", NOWHERE)
-    assert chosen.matches("anything") and not by_name("nanoKONTROL2").matches("anything")
-    assert by_name("nanoKONTROL2").matches("nanoKONTROL2:nanoKONTROL2 nanoKONTROL2 _ CTRL")
+    assert chosen.fit("anything") and not by_name("nanoKONTROL2").fit("anything")
+    assert by_name("nanoKONTROL2").fit("nanoKONTROL2:nanoKONTROL2 nanoKONTROL2 _ CTRL")
 
 
 def test_the_users_folder_wins(tmp_path):
@@ -110,13 +111,32 @@ FAULTS = {
     BIND + 'to = "out/hu"': (9, "did you mean /ltx/out/hue?"),
     BIND: (7, "to is missing"),
     BIND + 'to = "out/hue"\ncurve = "cubic"': (10, "curve = 'cubic' is not one of lin, log, exp, s"),
-    BIND + 'to = "out/hue"\ninvert = 1': (10, "invert = 1 cannot be used; write a bool"),
+    BIND + 'to = "out/hue"\ninvert = 1': (10, "invert = 1 cannot be used; write true or false"),
     BIND + 'to = "out/hue"\nrange = [1, 1]': (10, "must be two different numbers"),
     BIND + 'to = "out/hue"\naction = "toggle"': (10, "action toggle cannot go to out/hue"),
     BIND + 'to = "prompt"': (9, "action set cannot go to prompt (str, text)"),
     BIND.replace("cc:1:8", "cc:17:8") + 'to = "out/hue"': (8, "unknown control cc:17:8; write an id"),
     BIND.replace("cc:1:8", "note:1:{1..4}") + 'to = "bank/{1..3}/connect"': (9, "4 controls cannot go to 3 parameters"),
     "schema = 2": (1, "schema = 2 is not known; write schema = 1"),
+    BIND.replace("cc:1:8", "cc:1:7") + 'to = "out/hue"': (
+        8,
+        "cc:1:7 is bound already, to out/master; give one of them",
+    ),
+    BIND + 'to = "out/hue"\nrange = [0, 400]': (10, "range = [0, 400] leaves what out/hue can be, -180 to 180"),
+    BIND + 'to = "out/hue"\npage = 17': (10, "page = 17 must be 1..16"),
+    BIND + 'to = "out/hue"\nshift = "note:1:200"': (10, "unknown control note:1:200"),
+    BIND + 'to = "out/hue"\nlong_ms = 400': (10, "long_ms wants an action that is a press, not set"),
+    BIND + 'to = "out/hue"\nvalue = "far"': (10, "'far' is not a number"),
+    BIND + 'to = "out/hue"\nwhen = { "out/frezze" = 1 }': (10, "did you mean /ltx/out/freeze?"),
+    BIND + 'to = "out/hue"\ncurve = [0, 2]': (10, "curve = [0, 2] must be a word or 2 to 128 numbers"),
+    BIND + 'to = "out/hue"\nsmooth_ms = -1': (10, "smooth_ms = -1 must be 1 to 10000"),
+    BIND + 'action = "scene"': (9, "action scene wants values"),
+    'schema = 1\nrequires = "99.1"': (2, "needs ltx-live 99.1"),
+    'schema = 1\nextends = "defualt"': (2, "did you mean default?"),
+    'schema = 1\ndevice = "nanokontrol"': (2, "did you mean nanokontrol2?"),
+    'schema = 1\n[[control]]\nid = "a"\nkind = "cc"\nnumber = 200': (5, "a: a cc wants 1 numbers 0..127"),
+    'schema = 1\ndevice = "nanokontrol2"\n[[feedback]]\ncontrol = "knob1"': (4, "knob1 has no light"),
+    'schema = 1\n[init]\nmessages = ["F0 01 80 F7"]': (3, "is no MIDI message"),
     'schema = 1\n[match]\ninput = "x"': (3, "input = 'x' cannot be used; write a list"),
     'schema = 1\ndevice = "nanokontrol2"\n[[bind]]\ncontrol = "slidr1"\nto = "out/hue"': (4, "did you mean slider"),
 }
@@ -136,9 +156,9 @@ def test_faults_name_file_and_line_and_what_to_do(tmp_path, text):
 def test_unreadable_and_missing_files_are_one_line(tmp_path):
     path = tmp_path / "broken.toml"
     path.write_text("schema = = 1")
-    with pytest.raises(ConfigError, match=r"broken.toml: cannot be read as TOML: .*line 1"):
+    with pytest.raises(ConfigError, match=r"broken.toml:1: cannot be read as TOML: .*line 1"):
         load_mapping(path, [])
-    with pytest.raises(ConfigError, match="mapping nonesuch: no such file; there are default, nanokontrol2"):
+    with pytest.raises(ConfigError, match="mapping nonesuch: no such file; there are apc_mini, .*nanokontrol2"):
         load_mappings("nonesuch", NOWHERE)
 
 

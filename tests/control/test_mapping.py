@@ -2,8 +2,9 @@
 
 import pytest
 
+from ltx_live.control.binding import CURVES, Binding, Control, position
 from ltx_live.control.event import NOTICE, Event, Origin
-from ltx_live.control.mapping import CURVES, Binding, Control, Mapper, Mapping, position
+from ltx_live.control.mapping import Mapper, Mapping
 from ltx_live.control.registry import Registry
 
 FADER = Control("fader1", "cc", 1, 7)
@@ -112,10 +113,10 @@ def test_notes_trigger_on_any_velocity_and_not_on_release():
 
 
 def test_inc_steps_either_way():
-    rig = Rig(Binding(BUTTON, "num_steps", action="inc", step=2))
+    rig = Rig(Binding(BUTTON, "num_steps", "inc", 1, 20, step=2))
     rig.move(127, "cc/1/41")
     assert rig.registry.values["num_steps"] == 10
-    down = Rig(Binding(BUTTON, "num_steps", action="inc", step=2, invert=True))
+    down = Rig(Binding(BUTTON, "num_steps", "inc", 1, 20, step=2, invert=True))
     down.move(127, "cc/1/41")
     assert down.registry.values["num_steps"] == 6
 

@@ -167,7 +167,7 @@ def until(words, act=lambda: None):
         time.sleep(0.1)
         while events.qsize():
             (event,) = events.get()
-            args = event.args if event.address.startswith(("/midi", "/notice")) else ()
+            args = event.args if event.address.startswith(("/midi", "/notice", "/port")) else ()
             line = " ".join(map(str, (event.address, *args)))
             if line not in seen:
                 seen.append(line)
@@ -210,16 +210,20 @@ def test_real_ports_come_send_go_and_come_again(jack):
     ran = run_python(JACK, MIDO_BACKEND="mido.backends.rtmidi/UNIX_JACK", **jack)
     assert ran.stdout.splitlines() == [
         "/notice MIDI: no port fits 'grid*'; plug one in at any time",
+        "/port/come grid:pad",
         "/notice MIDI: listening to grid:pad",
         "/midi/grid_pad/cc/1/7 20",
         "/clock/start",
         "/clock/tick",
         "/midi/grid_pad/note/10/36 90",
+        "/port/gone grid:pad",
         "/notice MIDI: grid:pad is gone; plug it in again at any time",
+        "/port/come grid:pad",
         "/notice MIDI: listening to grid:pad",
         "/midi/grid_pad/cc/1/7 21",
         "/clock/start",
         "/clock/tick",
         "/midi/grid_pad/note/10/36 90",
+        "/port/gone grid:pad",
         "/notice MIDI: grid:pad is gone; plug it in again at any time",
     ], ran.stderr

@@ -273,17 +273,3 @@ def test_messages_say_what_arrived_and_what_it_did():
 def test_too_long_a_prompt_is_refused_by_name():
     (error,) = send(Registry(), "/ltx/prompt", "a" * 60_000).errors
     assert error.startswith("/ltx/prompt: 60000 characters are too many")
-
-
-def test_a_fixed_row_is_refused_with_its_reason_and_lands_nowhere():
-    registry = Registry(fixed={"lora/1/strength": "merged at load", "lora/2/strength": "no LoRA here"})
-    for args in ((0.5,), ("+", 0.1), ()):
-        outcome = send(registry, "/ltx/lora/1/strength", *args)
-        assert outcome.errors == ("/ltx/lora/1/strength: merged at load",) and outcome.landing is None
-        assert [(reply.address, reply.args[1]) for reply in outcome.replies] == [("/ltx/error", outcome.errors[0])]
-    assert send(registry, "/ltx/norm/lora/2/strength", 0.1).errors == ("/ltx/lora/2/strength: no LoRA here",)
-    assert (registry.epoch, registry.pending(), registry.values["lora/1/strength"]) == (0, (), 1.0)
-    together = registry.apply((event("/ltx/lora/2/strength", 0.5), event("/ltx/lora/3/strength", 0.5)))
-    assert [change.name for change in together.changes] == ["lora/3/strength"] and registry.epoch == 1
-    dumped = [reply.address for reply in send(registry, "/ltx/sys/dump", "lora/*").replies]
-    assert dumped == [f"/ltx/lora/{n}/strength" for n in range(3, 9)]

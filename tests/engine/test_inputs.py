@@ -5,9 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ltx_live.chunk import DRIVING_CONTEXT_S, SAMPLE_RATE_HZ, ChunkRequest, Inputs, guide_size
+from ltx_live.chunk import DRIVING_CONTEXT_S, SAMPLE_RATE_HZ, Chunk, ChunkRequest, Inputs, StepValues, guide_size
 from ltx_live.engine.testcard import TestCardEngine
 from ltx_live.errors import EngineError
+from ltx_live.media.guide import restored
 from ltx_live.params import GenerationParams
 
 WIDTH, HEIGHT, NUM_FRAMES = 64, 32, 17
@@ -110,6 +111,29 @@ def test_driving_sound_is_what_is_heard_sample_by_sample(tiny_engine):
     assert (np.concatenate(parts) == track[: before.end]).all()
 
 
+def test_a_new_take_goes_on_in_the_driving_sound_and_off_and_generated_are_heard_instead(tiny_engine):
+    track = noise(3, 6)
+    first, _ = make(tiny_engine, driven(track))
+    take = replace(driven(track, first, 1), continue_from=None)
+    chunk, _ = make(tiny_engine, take)
+    assert chunk.num_overlap == 0 and chunk.num_overlap_samples > 0
+    assert (chunk.audio == track[chunk.audio_start : chunk.end]).all()
+    silent, _ = make(tiny_engine, replace(take, inputs=replace(take.inputs, heard="off")))
+    assert silent.audio.shape == chunk.audio.shape and not silent.audio.any()
+    made, _ = make(tiny_engine, replace(take, inputs=replace(take.inputs, heard="generated")))
+    assert made.audio.any() and (made.audio[-2000:] != chunk.audio[-2000:]).any()
+    assert (made.frames == chunk.frames).all()
+
+
+def test_the_gamma_of_a_guide_is_taken_back(tiny_engine):
+    guide = picture(2, NUM_FRAMES, HEIGHT, WIDTH)
+    plain, _ = make(tiny_engine, request(inputs=Inputs(guide=guide)))
+    lowered, _ = make(tiny_engine, request(inputs=Inputs(guide=guide, restores_gamma=True)))
+    assert (lowered.frames == restored(plain.frames)).all() and (lowered.frames != plain.frames).any()
+    after = [make(tiny_engine, request(1, chunk))[0].frames for chunk in (plain, lowered)]
+    assert (after[0] == after[1]).all(), "the next chunk continues what was made, not what was shown"
+
+
 def test_driving_sound_moves_the_picture_and_a_late_one_is_silent_where_it_ends(tiny_engine):
     one, _ = make(tiny_engine, driven(noise(3, 6)))
     other, _ = make(tiny_engine, driven(noise(4, 6)))
@@ -126,6 +150,21 @@ def test_speaker_changes_the_sound_and_guidance_more(tiny_engine):
     assert states.audio.latent.shape[1] > states.audio.num_target
     assert plain.audio.shape == guided.audio.shape == without.audio.shape
     assert (plain.audio != without.audio).any() and (guided.audio != plain.audio).any()
+
+
+def test_guidance_can_be_latched_while_the_noise_is_high(tiny_engine):
+    wanted = request(
+        inputs=Inputs(speaker=noise(6, 1.0)), late_latch=True, num_steps=4, sigmas=(1.0, 0.97, 0.95, 0.5, 0.0)
+    )
+    heard = []
+    for sent in ({}, {"identity_guidance_scale": 6.0}):
+        steps = tiny_engine.generate(wanted)
+        next(steps)
+        made = steps.send(StepValues(sent))
+        while not isinstance(made, Chunk):
+            made = next(steps)
+        heard.append(made)
+    assert (heard[0].audio != heard[1].audio).any() and heard[1].latched == ((1, {"identity_guidance_scale": 6.0}),)
 
 
 def test_test_card_plays_the_driving_sound():

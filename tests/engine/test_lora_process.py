@@ -10,10 +10,24 @@ import pytest
 
 from ltx_live.chunk import Chunk, ChunkRequest, Progress, StepValues
 from ltx_live.engine.ltx import load
-from ltx_live.engine.process import Cancelled, EngineProcess, EngineSpec, LoraFailed, LoraLoaded, Ready
+from ltx_live.engine.process import (
+    Cancelled,
+    EngineProcess,
+    EngineSpec,
+    LoraFailed,
+    LoraLoaded,
+    LoraMerged,
+    LoraMerging,
+    Message,
+    Ready,
+)
 from ltx_live.engine.settings import LtxSettings
 from ltx_live.engine.slots import Slots
 from ltx_live.params import GenerationParams
+from ltx_live.pocket import weights_folder
+from ltx_live.weights.check import check_model
+from ltx_live.weights.files import find_model
+from ltx_live.weights.lora import linear_shapes
 
 PARAMS = replace(GenerationParams(), prompt="slow red tunnel", num_steps=4, schedule="linear")
 KINDS = Chunk, LoraLoaded, LoraFailed, Cancelled
@@ -42,8 +56,8 @@ def wait_for(process: EngineProcess, *kinds: type, number: int = 1, timeout_s: f
     return messages
 
 
-def request(index: int) -> ChunkRequest:
-    return ChunkRequest(index, PARAMS, 1, 0, 9)
+def request(index: int, strength: float = 1.0) -> ChunkRequest:
+    return ChunkRequest(index, replace(PARAMS, lora_strength=(strength,) * 8), 1, 0, 9)
 
 
 def made(process: EngineProcess, index: int) -> np.ndarray:
@@ -123,3 +137,45 @@ def test_an_engine_without_loras_refuses_them(style):
         assert failed == LoraFailed(1, style, "test card plays no LoRAs; choose another --model")
         player.request(request(0))
         wait_for(player, Chunk)
+
+
+def test_a_merged_lora_follows_its_fader_while_chunks_keep_coming(write_lora, tmp_path):
+    """The pocket, with a LoRA of all its blocks."""
+    shapes = linear_shapes(check_model(find_model(weights_folder())))
+    shapes = {name: shape for name, shape in shapes.items() if name.startswith("transformer_blocks.")}
+    style = write_lora(tmp_path / "style.safetensors", shapes, rank=16)
+    settings = LtxSettings(weights_folder(), 64, 32, device="cpu", loras=((style, 0.0),), merge_loras=True)
+    spec = EngineSpec("ltx_live.engine.ltx", arguments={"settings": settings})
+    with Slots.create(64, 32, 3) as slots, EngineProcess(spec, slots) as player:
+        wait_for(player, Ready)
+        before, told = keep_making(player, 0.0, range(8))
+        assert told == []
+        during, told = keep_making(player, 0.02, range(8, 60), until=LoraMerged)
+        merging, merged = told
+        assert merging == LoraMerging(1, 0.02) and merged.text.startswith("lora/1: style at 0.02, merged in ")
+        assert merged.timings_s["swap"] < 0.5  # milliseconds, on a machine that does nothing else
+        assert len(during) >= 2 and max(during) < 2 * max(before) + 0.5
+        player.request(request(60, 0.02))
+        frames = wait_for(player, Chunk)[-1].frames.copy()
+    expected = load(lambda text: None, replace(settings, loras=((style, 0.02),)))
+    *_, chunk = expected.generate(request(60, 0.02))
+    assert np.array_equal(frames, chunk.frames)
+
+
+def keep_making(
+    player: EngineProcess, strength: float, indices: range, until: type | None = None
+) -> tuple[list[float], list[Message]]:
+    """Chunks one after the other: seconds from one to the next, and what came beside them; ends with a message too."""
+    gaps_s, told, last_s = [], [], None
+    for index in indices:
+        player.request(request(index, strength))
+        while index not in player._slot_of:
+            told += [message for message in player.poll() if isinstance(message, LoraMerging | LoraMerged | LoraFailed)]
+            time.sleep(0.001)
+        now_s = time.monotonic()
+        gaps_s += [] if last_s is None else [now_s - last_s]
+        last_s = now_s
+        player.release(index)
+        if until is not None and any(isinstance(message, until) for message in told):
+            break
+    return gaps_s, told

@@ -69,12 +69,11 @@ def test_a_live_lora_follows_its_strength(tiny_folder, lora_files):
     assert same(make(player, 0.0, 0.0), plain)
 
 
-def test_a_merged_lora_is_there_whatever_the_strengths_say(tiny_folder, lora_files):
+def test_a_merged_lora_is_nearly_a_live_one(tiny_folder, lora_files):
     plain, merged = engine(tiny_folder), engine(tiny_folder, (lora_files[0], 0.5), merge=True)
     weights = [each.networks.transformer.get_submodule(VALUE).weight for each in (plain, merged)]
     assert not torch.equal(*weights)
-    first = make(merged, 0.5)
-    assert same(make(merged, 0.0), first) and not same(first, make(plain))
+    assert not same(make(merged, 0.5), make(plain))
     live = engine(tiny_folder, (lora_files[0], 0.5))
     without, folded, beside = (first_step(player, 0.5) for player in (plain, merged, live))
     assert (beside - folded).norm() < 0.2 * (without - folded).norm()  # float8 is rounded anew by merging

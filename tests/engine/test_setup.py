@@ -17,7 +17,7 @@ from ltx_live.model.config import TransformerConfig
 from ltx_live.weights import memory
 from ltx_live.weights.check import check_model
 from ltx_live.weights.files import find_model
-from ltx_live.weights.memory import GIB, LTX_2_3, MemoryPlan, Workload, plan
+from ltx_live.weights.memory import GIB, LTX_2_3, MERGE_BYTES, MemoryPlan, Workload, plan
 
 GPU = torch.device("cuda", 0)
 CARD_GIB = 24
@@ -203,6 +203,9 @@ def test_live_loras_have_what_the_longest_chunk_leaves(tiny_folder, gpu, write_l
     lora = write_lora(tmp_path / "a.safetensors", {"transformer_blocks.1.attn1.to_v": (32, 32)})
     named = prepare(settings(tiny_folder, device="auto", loras=((lora, 1.0),)))
     assert named.plan.device_bytes["LoRAs"] == 2 * 2 * 64 and named.lora_bytes == made.lora_bytes
+    merged = prepare(settings(tiny_folder, device="auto", loras=((lora, 1.0),), merge_loras=True))
+    assert merged.plan.device_bytes["LoRAs"] == MERGE_BYTES and merged.lora_bytes == made.lora_bytes
+    assert prepare(settings(tiny_folder, device="auto", merge_loras=True)).plan.device_bytes["LoRAs"] == 0
     assert prepare(settings(tiny_folder)).lora_bytes is None  # the CPU has what there is
 
 

@@ -1,6 +1,5 @@
 """Sound files of every kind come in whole, in place to the sample, at 48 kHz in stereo; what cannot is one line."""
 
-import time
 from fractions import Fraction
 
 import av
@@ -9,7 +8,7 @@ import pytest
 
 from ltx_live.errors import MediaError
 from ltx_live.media import audio
-from ltx_live.media.audio import AudioLoader, read_audio
+from ltx_live.media.audio import read_audio, read_sound
 from ltx_live.media.recording import VideoWriter
 
 RATE = 48_000
@@ -214,37 +213,7 @@ def test_samples_that_are_no_numbers_are_refused(tmp_path):
         read_audio(path)
 
 
-def wait_for(loader, timeout_s=10.0):
-    end = time.monotonic() + timeout_s
-    while (line := loader.check()) is None:
-        assert time.monotonic() < end
-        time.sleep(0.005)
-    return line
-
-
-def test_the_old_sound_stays_until_the_newest_is_there_and_a_failure_is_told_once(tmp_path):
-    paths = [write_sound(tmp_path / f"{k}.wav", sines(RATE, (k + 1) * RATE), RATE) for k in range(3)]
-    loader = AudioLoader()
-    loader.load(str(paths[0]))
-    assert loader.sound is None and loader.is_reading
-    assert wait_for(loader) == "sound: 0.wav, 1.0 s" and not loader.is_reading
-    old = loader.sound
-    loader.load(str(paths[1]))
-    assert loader.check() is None and loader.sound is old
-    loader.load(str(paths[2]))
-    assert wait_for(loader) == "sound: 2.wav, 3.0 s", "the one between is not shown"
-    newest = loader.sound
-    assert len(newest.samples) == 3 * RATE and len(newest.speaker) == 3 * RATE
-    loader.load(str(tmp_path / "nowhere.wav"))
-    assert wait_for(loader).endswith("nowhere.wav: no such file; the sound stays as it was")
-    assert loader.sound is newest and not loader.is_reading
-    assert [loader.check() for _ in range(3)] == [None] * 3
-    loader.load("")
-    assert loader.sound is None and not loader.is_reading
-
-
 def test_a_speaker_is_the_first_ten_seconds(tmp_path):
-    loader = AudioLoader()
-    loader.load(str(write_sound(tmp_path / "a.wav", np.ones((12 * 8000, 1), np.float32) / 4, 8000, "mono")))
-    wait_for(loader)
-    assert len(loader.sound.speaker) == 10 * RATE and len(loader.sound.samples) == 12 * RATE
+    path = write_sound(tmp_path / "a.wav", np.ones((12 * 8000, 1), np.float32) / 4, 8000, "mono")
+    sound = read_sound(str(path))
+    assert sound.name == "a.wav" and len(sound.speaker) == 10 * RATE and len(sound.samples) == 12 * RATE

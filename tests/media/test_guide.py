@@ -34,7 +34,7 @@ def shown():
     """A guide whose clock is turned by hand: shown.now_s."""
     made = Guide(WIDTH, HEIGHT, clock=lambda: made.now_s)
     made.now_s = 1000.0
-    made.preparation = Preparation(48, 32)
+    made.preparation = Preparation(64, 32)
     yield made
     made.close()
 
@@ -47,7 +47,7 @@ def test_motion_keeps_its_speed_whatever_the_rate_of_the_source(tmp_path, shown)
             shown.wait_until_open()
             shown.wait(0, 9, frame_rate)  # a new source begins with the first chunk
             frames = shown.wait(SECOND // 2, 17, frame_rate)
-            assert frames.shape == (17, 32, 48, 3)
+            assert frames.shape == (17, 32, 64, 3)
             wanted = [int((0.5 + k / frame_rate + 0.002) * rate) for k in range(17)]
             assert indices(frames) == [index % num_frames for index in wanted]
     assert shown.take_messages() == []
@@ -192,15 +192,15 @@ def test_a_live_guide_stays_what_it_was_when_it_is_asked_for_again(shown):
 
 
 def test_tracks_are_drawn_for_the_time_up_to_now(shown):
-    shown.preparation = Preparation(48, 32, control="tracks")
+    shown.preparation = Preparation(480, 320, control="tracks")
     assert shown.is_active
     for k in range(25):
         shown.tracks.add(1, k / 24, 0.5, 1000 + k / 24)
     shown.now_s = 1001.0
     frames = shown.wait(SECOND, 25, 24, now=0)
-    assert np.array_equal(frames, shown.tracks.drawn(1000 + np.arange(25) / 24, 48, 32))
-    heads = [int(frame[..., 2].max(axis=0).argmax()) for frame in frames]
-    assert heads[0] <= 1 and heads[12] == pytest.approx(24, abs=1) and heads == sorted(heads)
+    assert np.array_equal(frames, shown.tracks.drawn(1000 + np.arange(25) / 24, 480, 320))
+    heads = [int(np.flatnonzero(frame.any(axis=(0, 2))).max()) for frame in frames]
+    assert heads[0] <= 8 and heads[12] == pytest.approx(240, abs=8) and heads == sorted(heads)
 
 
 def circle(width: int, height: int) -> np.ndarray:
@@ -232,7 +232,7 @@ def test_gamma_lifts_the_dark_and_comes_back():
     lifted = guide.LIFTED[values]
     assert lifted[0] == 0 and lifted[255] == 255 and lifted[16] == 64
     assert np.abs(restored(lifted).astype(int) - values).max() <= 1
-    how = Preparation(48, 32, letterbox=True, gamma=True)
+    how = Preparation(64, 32, letterbox=True, gamma=True)
     frames = guide.finished(controlled([np.full((32, 32, 3), 4, np.uint8)], how), how, None)
     assert set(np.unique(frames)) == {0, 32}
 
@@ -241,7 +241,7 @@ def test_control_signals_and_the_mask(tmp_path, shown):
     shown.load("test")
     plain = shown.wait(0, 9, 24).copy()
     pictures = TestPattern(Opening(WIDTH, HEIGHT, 24.0, time.perf_counter, print)).at([k / 24 for k in range(9)])
-    assert np.array_equal(plain, np.stack([image.fitted(picture, 48, 32) for picture in pictures]))
+    assert np.array_equal(plain, np.stack([image.fitted(picture, 64, 32) for picture in pictures]))
     shown.preparation = replace(shown.preparation, control="luminance")
     assert np.array_equal(shown.wait(0, 9, 24), controls.luminance(plain))
     shown.preparation = replace(shown.preparation, control="canny", low=0.05, high=0.1)
@@ -253,16 +253,39 @@ def test_control_signals_and_the_mask(tmp_path, shown):
     shown.load_mask(str(tmp_path / "mask.png"))
     shown.wait_until_open()
     masked = shown.wait(0, 9, 24)
-    assert (masked[:, :16, :24] == controls.MASK_COLOUR).all()
-    assert np.array_equal(masked[:, 16:], plain[:, 16:]) and np.array_equal(masked[:, :, 24:], plain[:, :, 24:])
+    assert (masked[:, :16, :32] == controls.MASK_COLOUR).all()
+    assert np.array_equal(masked[:, 16:], plain[:, 16:]) and np.array_equal(masked[:, :, 32:], plain[:, :, 32:])
     shown.load_mask("")
     shown.wait_until_open()
     assert np.array_equal(shown.wait(0, 9, 24), plain)
 
 
 def test_prepared_frames_are_kept_within_bounds(shown, monkeypatch):
-    monkeypatch.setattr(guide, "PREPARED_BYTES", 100_000)
+    monkeypatch.setattr(guide, "PREPARED_BYTES", 420_000)
     shown.load("test")
     for k in range(5):
         shown.wait(k * SECOND, 17, 24)
     assert 17 <= len(shown._prepared._frames) <= 2 * 17
+
+
+def test_a_picture_of_odd_size_is_filled_up_by_its_edges(shown):
+    shown.load("test")
+    shown.preparation = Preparation(48, 24)
+    frames = shown.wait(0, 9, 24)
+    assert frames.shape == (9, 32, 64, 3)
+    assert (frames[:, :24, 48:] == frames[:, :24, 47:48]).all() and (frames[:, 24:] == frames[:, 23:24]).all()
+    assert frames[:, :24, :48].std() > 10
+
+
+def test_a_recording_jumps_and_changes_its_way_where_the_next_chunk_begins(tmp_path, shown):
+    write_video(tmp_path / "a.mp4", 48, 24)
+    shown.load(str(tmp_path / "a.mp4"))
+    shown.wait(0, 9, 24)
+    assert not shown.is_live and not shown.is_loading
+    shown.move(SECOND, 1.0, True)
+    assert indices(shown.wait(SECOND, 9, 24)) == list(range(24, 33))
+    shown.seek(0.5)
+    shown.move(SECOND, 1.0, True)
+    assert indices(shown.wait(SECOND, 9, 24)) == list(range(12, 21))
+    shown.move(SECOND + SECOND // 4, -1.0, True)
+    assert indices(shown.wait(SECOND + SECOND // 4, 9, 24)) == list(range(18, 9, -1))

@@ -33,3 +33,27 @@ print("DRAWN")
 
 def test_what_comes_next_is_drawn_above_what_is_seen_which_does_not_move(display, run_script):
     assert "DRAWN" in run_script(DRAWN, display)
+
+
+MODE = (
+    DRAWN.split("def rows")[0]
+    + """
+def letters(hud, **state):
+    values["window/hud"] = hud
+    for _ in range(3):
+        window.pump()
+        window.show(picture, params.snapshot(params.OutputParams, values), HudState(state="playing", **state))
+        time.sleep(0.1)
+    raw = subprocess.run(["import", "-window", "root", "-depth", "8", "rgb:-"], capture_output=True, check=True).stdout
+    return (np.frombuffer(raw, np.uint8).reshape(800, 1280, 3).min(axis=2) > 150).sum()
+
+plain, told = letters("full"), letters("full", mode="video mode: camera, canny")
+assert told > plain + 300, (plain, told)
+assert letters("min", mode="video mode: camera, canny") == letters("min") < plain + 1
+print("TOLD")
+"""
+)
+
+
+def test_what_leads_the_model_is_told_in_the_full_display_alone(display, run_script):
+    assert "TOLD" in run_script(MODE, display)

@@ -1,5 +1,7 @@
 """The timeline: sound goes on sample-exactly, pictures stand where they belong, and slots come back in time."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -111,6 +113,18 @@ def test_a_cut_that_comes_after_its_place_fades_with_equal_power():
     after = 12 * FRAME + CUT_SAMPLES
     assert np.array_equal(heard(timeline.playlist, after, FRAME), sine(after, FRAME, 1.5))
     assert roughness(heard(timeline.playlist, 11 * FRAME, 2 * FRAME)) < 5
+
+
+def test_the_same_sound_goes_on_as_it_is_however_late_and_whatever_it_continues():
+    """As when it drives the picture: a fade with equal power would lift it by 3 dB."""
+    timeline = Timeline()
+    timeline.append(make_chunk(0, 0, num_new=48, num_overlap=0))
+    late = make_chunk(1, SAMPLE_RATE_HZ, num_overlap=9)
+    timeline.append(late, committed=SAMPLE_RATE_HZ + 4800)
+    take = replace(make_chunk(2, timeline.end), num_overlap=0, frames=late.frames[:24], video_start=timeline.end)
+    timeline.append(take, committed=timeline.end - 20_000)
+    body = heard(timeline.playlist, CUT_SAMPLES, timeline.end - CUT_SAMPLES - TAIL_SAMPLES)
+    np.testing.assert_allclose(body, sine(CUT_SAMPLES, len(body)), atol=2e-7)
 
 
 def test_cross_fade_laws():

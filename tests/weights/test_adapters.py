@@ -176,6 +176,23 @@ def test_strength_0_merges_nothing(network, lora):
     assert {name: tensor.data_ptr() for name, tensor in merged.state_dict().items()} == before
 
 
+def test_merging_is_the_same_on_any_number_of_threads():
+    """Few rows of many columns are where MKL splits its sums."""
+    weight = torch.randn(7, 4096, generator=torch.Generator().manual_seed(0))
+    lora = random_lora(1, {"one": (7, 4096), "two": (7, 4096)})
+    results = []
+    for num_threads in (1, 2, 8):
+        torch.set_num_threads(num_threads)
+        network = nn.ModuleDict({name: nn.Linear(4096, 7) for name in lora.factors})
+        for linear in network.values():
+            linear.weight = nn.Parameter(weight, requires_grad=False)
+        merge(network, [(lora, 0.37)])
+        results.append(torch.stack([linear.weight for linear in network.values()]))
+        assert torch.get_num_threads() == num_threads
+    torch.set_num_threads(1)
+    assert torch.equal(results[0], results[1]) and torch.equal(results[0], results[2])
+
+
 def test_merging_needs_weights(lora):
     with torch.device("meta"):
         network = Transformer(CONFIG)

@@ -11,12 +11,12 @@ import torch
 
 from ltx_live.pocket.train.loop import Settings
 
-COMPONENTS = ("video_vae", "audio_vae", "vocoder", "text", "takes", "transformer")
+COMPONENTS = ("video_vae", "audio_vae", "vocoder", "text", "takes", "transformer", "style", "structure", "voice")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m ltx_live.pocket.train", description=__doc__)
-    parser.add_argument("component", choices=(*COMPONENTS, "export"))
+    parser.add_argument("component", choices=(*COMPONENTS, "export", "export_loras"))
     parser.add_argument("--folder", type=Path, default=Path(".train"), help="where weights are kept and resumed from")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     for field in fields(Settings):

@@ -45,7 +45,7 @@ def export(source: Path, target: Path, seed: int = 0) -> dict[str, float]:
     tokenizer = source / "tokenizer.model"
     _require(tokenizer)
     target.mkdir(parents=True, exist_ok=True)
-    metadata = {"name": "pocket", "training_commit": _commit(), "seed": str(seed), "licence": "Apache-2.0"}
+    metadata = {"name": "pocket", "training_commit": commit(), "seed": str(seed), "licence": "Apache-2.0"}
     for name, (tensors, config) in _files(networks, tokenizer.read_bytes()).items():
         save_network(target / f"{name}.safetensors", tensors, config, metadata)
     _check_sizes(target)
@@ -129,7 +129,7 @@ def _require(path: Path) -> None:
         raise SystemExit(f"{path}: not there; make it first with `python -m ltx_live.pocket.train {component}`")
 
 
-def _commit() -> str:
+def commit() -> str:
     """The commit that the training code stands at, or `unknown`."""
     command = ["git", "-C", str(_REPOSITORY), "rev-parse", "--verify", "HEAD"]
     try:

@@ -6,10 +6,12 @@ Four kinds of window alternate: new takes and continued ones (docs/decisions: co
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
+from ltx_live.model.av import AV
 from ltx_live.model.config import TransformerConfig
 from ltx_live.model.latents import VideoGeometry, audio_positions, video_positions
 from ltx_live.model.layers import TokenTimesteps
@@ -20,11 +22,27 @@ from ltx_live.pocket import configs
 from ltx_live.pocket.train.loop import Batch, Loop, Settings
 from ltx_live.pocket.train.takes import NUM_PREFIX_LATENTS, WINDOWS, Shards, Window
 
-_KINDS = ((WINDOWS["new"], 3), (WINDOWS["continued"], 5), (WINDOWS["new short"], 1), (WINDOWS["continued short"], 2))
+KINDS = ((WINDOWS["new"], 3), (WINDOWS["continued"], 5), (WINDOWS["new short"], 1), (WINDOWS["continued short"], 2))
 _PREFIX_NOISE = 0.1
 _AUDIO_WEIGHT = 0.5
 _SIGMA_SHARES = (2.0, 1.0, 1.0, 1.0, 2.0, 4.0, 4.0, 4.0)
 """How often each sigma of the distilled list is drawn: its last four steps are long, those before 0.975 short."""
+
+
+class Sigmas(nn.Module):
+    """Draws the sigmas of a batch: half are those of the distilled schedule, half spread over 0..1, mostly high."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("listed", torch.tensor(schedule("distilled", 8)[:-1]), persistent=False)
+        shares = torch.tensor(_SIGMA_SHARES).cumsum(0) / sum(_SIGMA_SHARES)
+        self.register_buffer("shares", shares[:-1], persistent=False)
+
+    def forward(self, count: int) -> Tensor:
+        device = self.listed.device
+        chosen = self.listed[(torch.rand(count, 1, device=device) > self.shares).sum(1)]
+        spread = torch.sigmoid(torch.randn(count, device=device) * 1.2 + 0.8)
+        return torch.where(torch.rand(count, device=device) < 0.5, chosen, spread)
 
 
 class Painter(nn.Module):
@@ -35,9 +53,7 @@ class Painter(nn.Module):
         config = TransformerConfig.from_metadata(configs.TRANSFORMER)
         self.projection = TextProjection(config, configs.TEXT_ENCODER["num_hidden_layers"] + 1)
         self.transformer = Transformer(config)
-        self.register_buffer("listed_sigmas", torch.tensor(schedule("distilled", 8)[:-1]), persistent=False)
-        shares = torch.tensor(_SIGMA_SHARES).cumsum(0) / sum(_SIGMA_SHARES)
-        self.register_buffer("sigma_shares", shares[:-1], persistent=False)
+        self.sigmas = Sigmas()
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.normal_(module.weight, std=0.7 / module.in_features**0.5)
@@ -46,7 +62,9 @@ class Painter(nn.Module):
             nn.init.zeros_(end.weight)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        return velocity_error(self, batch)
+        hidden = batch["hidden"].to(self.transformer.dtype)
+        contexts = self.transformer.connect_text(self.projection(hidden), batch["num_tokens"])
+        return velocity_error(self.transformer, contexts, self.sigmas(len(hidden)), batch)
 
 
 def loss(painter: Painter, batch: Batch) -> dict[str, Tensor]:
@@ -58,11 +76,11 @@ def loss(painter: Painter, batch: Batch) -> dict[str, Tensor]:
         return torch.func.functional_call(painter, rounded, (batch,))
 
 
-def velocity_error(painter: Painter, batch: Batch) -> dict[str, Tensor]:
-    """Squared error of the velocity at random sigmas, over the tokens that are to be made."""
-    transformer = painter.transformer
-    contexts = transformer.connect_text(painter.projection(batch["hidden"].to(transformer.dtype)), batch["num_tokens"])
-    sigma = _sigmas(len(batch["video"]), painter.listed_sigmas, painter.sigma_shares)  # (B,)
+def velocity_error(transformer: Transformer, contexts: AV[Tensor], sigma: Tensor, batch: Batch) -> dict[str, Tensor]:
+    """Squared error of the velocity at sigma (B,), weighted by the denoise masks.
+
+    Masks (B, T) are 0 for what is given, 1 for what is to be made; between lies one value per row, of references.
+    """
     streams = {"video": transformer.video_rope, "audio": transformer.audio_rope}
     modalities, wanted = [], []
     for (name, rope), context in zip(streams.items(), contexts, strict=True):
@@ -73,7 +91,7 @@ def velocity_error(painter: Painter, batch: Batch) -> dict[str, Tensor]:
         modalities.append(
             Modality(
                 latent=torch.lerp(given, noise, level),
-                timesteps=_two_levels(sigma, mask),
+                timesteps=_levels(sigma, mask),
                 sigma=sigma * mask.amax(1),
                 rope=rope(batch[f"{name}_positions"]),
                 context=context,
@@ -95,33 +113,27 @@ def train(settings: Settings) -> dict[str, float]:
     random.seed(settings.seed)
     takes = Shards(settings.folder / "takes", settings.device)
     loop = Loop("transformer", Painter().to(settings.device), settings, loss)
-    kinds, weights = zip(*_KINDS, strict=True)
-    positions = {window: _positions(window, settings.device) for window in kinds}
+    kinds, weights = zip(*KINDS, strict=True)
+    positions = {window: positions_of(window, settings.device) for window in kinds}
 
     def next_batch() -> Batch:
         window = pick.choices(kinds, weights)[0]
         rows = takes.draw(window, settings.batch_size)
-        return _masked(rows, window) | positions[window](rows)
+        return masked(rows, window) | positions[window](rows)
 
     return loop.run(next_batch)
 
 
-def _sigmas(count: int, listed: Tensor, shares: Tensor) -> Tensor:
-    """Half the sigmas are those of the distilled schedule, half spread over 0..1 with weight on the high ones."""
-    drawn = torch.rand(count, 1, device=listed.device)
-    chosen = listed[(drawn > shares).sum(1)]
-    spread = torch.sigmoid(torch.randn(count, device=listed.device) * 1.2 + 0.8)
-    return torch.where(torch.rand(count, device=listed.device) < 0.5, chosen, spread)
+def _levels(sigma: Tensor, mask: Tensor) -> TokenTimesteps:
+    """Timesteps of tokens that are given (0), to be made (sigma) or between, without asking the device."""
+    is_between = (mask > 0) & (mask < 1)
+    between = (mask * is_between).amax(1)
+    values = torch.stack((torch.zeros_like(sigma), sigma, sigma * between), dim=1)  # (B, 3)
+    first = torch.arange(len(sigma), device=sigma.device)[:, None] * 3  # (B, 1)
+    return TokenTimesteps(values, (mask > 0).long() + is_between.long() + first)
 
 
-def _two_levels(sigma: Tensor, mask: Tensor) -> TokenTimesteps:
-    """Timesteps of tokens that are given (0) or to be made (sigma), without asking the device."""
-    values = torch.stack((torch.zeros_like(sigma), sigma), dim=1)  # (B, 2)
-    first = torch.arange(len(sigma), device=sigma.device)[:, None] * 2  # (B, 1)
-    return TokenTimesteps(values, mask.long() + first)
-
-
-def _positions(window: Window, device: str):
+def positions_of(window: Window, device: str) -> Callable[[Batch], Batch]:
     """A function from drawn rows to position tensors; continued windows carry up to 40 ms."""
     geometry = VideoGeometry(window.num_frames, configs.WIDTH_PX, configs.HEIGHT_PX)
     video = video_positions(geometry, configs.FRAME_RATE).to(device)
@@ -136,7 +148,7 @@ def _positions(window: Window, device: str):
     return of
 
 
-def _masked(rows: Batch, window: Window) -> Batch:
+def masked(rows: Batch, window: Window) -> Batch:
     """What of each row is given: prefixes, now and then a first frame, or all the sound (frozen)."""
     count, device = len(rows["video"]), rows["video"].device
     per_frame = rows["video"].shape[1] // ((window.num_frames - 1) // 8 + 1)

@@ -1,0 +1,48 @@
+"""A mode that is too slow for real time runs with fewer steps."""
+
+from __future__ import annotations
+
+LEAST_FACTOR = 1.1
+"""Times real time that a mode must be made at, else it gets fewer steps."""
+
+SAFE_FACTOR = 1.25
+"""Times real time that it must promise at one step more, to get it back."""
+
+FEWEST_STEPS = 3
+NUM_SURE = 2
+"""Chunks in a row that must be too slow, or fast enough for a step more."""
+
+
+class Pace:
+    """Counts the steps of modes that cost more than plain text: those with a reference or with a speaker.
+
+    `made` learns from every chunk how many times faster than real time it was made; `steps` is how many of the wanted
+    ones can be kept up. A change of mode begins with all of them.
+    """
+
+    def __init__(self) -> None:
+        self._mode: object = None
+        self._steps: int | None = None
+        self._num_slow = self._num_fast = 0
+
+    def steps(self, mode: object, wanted: int) -> int:
+        """Steps for the next chunk; `mode` says what makes it cost more, None for nothing."""
+        if mode != self._mode:
+            self._mode, self._steps = mode, None
+            self._num_slow = self._num_fast = 0
+        if self._steps is None or mode is None:
+            return wanted
+        return min(wanted, self._steps)
+
+    def made(self, mode: object, steps: int, wanted: int, factor: float) -> None:
+        """A chunk of `steps` steps, where `wanted` were asked for, was made `factor` times faster than real time."""
+        if mode is None or mode != self._mode:
+            return
+        self._num_slow = self._num_slow + 1 if factor < LEAST_FACTOR else 0
+        is_fast = steps < wanted and factor * steps / (steps + 1) > SAFE_FACTOR
+        self._num_fast = self._num_fast + 1 if is_fast else 0
+        if self._num_slow >= NUM_SURE and steps > FEWEST_STEPS:
+            self._steps = max(FEWEST_STEPS, min(steps - 1, int(steps * factor / LEAST_FACTOR)))
+            self._num_slow = 0
+        elif self._num_fast >= NUM_SURE:
+            self._steps, self._num_fast = steps + 1, 0

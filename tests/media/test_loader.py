@@ -1,0 +1,58 @@
+"""Reading beside the show: the newest wish is answered, once, and a failure is an answer."""
+
+import threading
+import time
+
+from ltx_live.errors import MediaError
+from ltx_live.media.loader import Loader
+
+
+def wait_for(loader, timeout_s=10.0):
+    end = time.monotonic() + timeout_s
+    while (loaded := loader.check()) is None:
+        assert time.monotonic() < end
+        time.sleep(0.002)
+    return loaded
+
+
+def read(name: str) -> str:
+    if name == "broken":
+        raise MediaError(f"cannot read {name}: it is broken")
+    return name.upper()
+
+
+def test_the_newest_of_several_wishes_is_answered_once():
+    reading, may_end = threading.Event(), threading.Event()
+
+    def slowly(name: str) -> str:
+        reading.set()
+        may_end.wait(10)
+        return read(name)
+
+    loader = Loader(slowly)
+    assert loader.check() is None and not loader.is_reading
+    loader.ask("a")
+    assert loader.check() is None and reading.wait(10)
+    loader.ask("b")
+    loader.ask("c")
+    may_end.set()
+    assert wait_for(loader) == ("c", "C", None) and not loader.is_reading
+    assert [loader.check() for _ in range(3)] == [None] * 3
+
+
+def test_a_failure_is_an_answer_and_the_next_wish_is_read():
+    loader = Loader(read)
+    loader.ask("broken")
+    loaded = wait_for(loader)
+    assert loaded.content is None and str(loaded.error) == "cannot read broken: it is broken"
+    loader.ask("a")
+    assert wait_for(loader).content == "A"
+
+
+def test_what_is_forgotten_is_not_given():
+    loader = Loader(read)
+    loader.ask("a")
+    loader.check()
+    loader.forget()
+    time.sleep(0.05)
+    assert loader.check() is None and not loader.is_reading
