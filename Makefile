@@ -33,6 +33,7 @@ bench: $(INSTALLED)
 	$(BIN)/ltx-live bench modes --model pocket
 	$(BIN)/ltx-live bench latency --model pocket
 	$(BIN)/ltx-live bench sync
+	$(BIN)/ltx-live bench control
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@bash tools/environment.sh

@@ -6,7 +6,6 @@ import atexit
 import contextlib
 import logging
 import os
-import queue
 import signal
 import sys
 import time
@@ -17,7 +16,8 @@ from ltx_live import pocket
 from ltx_live.config import EMBEDDED, Config
 from ltx_live.control import bank
 from ltx_live.control.controllers import Controllers
-from ltx_live.control.event import NOTICE, Event, Origin, Transaction
+from ltx_live.control.event import NOTICE, Event, Inbox, Origin
+from ltx_live.control.feedback import Feedback
 from ltx_live.control.http import WebServer
 from ltx_live.control.midi import MidiReceiver
 from ltx_live.control.osc import OscReceiver
@@ -61,11 +61,16 @@ def run(config: Config) -> int:
         show = assemble(config, parts, received)
         if show is None:
             return 128 + received[0]
-        _loop(show, received, FramePacer(HEADLESS_RATE_HZ if config.headless else WINDOW_RATE_HZ))
+        _loop(show, received, pacer(show, config.headless))
     error = show.failure or show.recordings.error
     if error is not None:
         raise error
     return 128 + received[0] if received else 0
+
+
+def pacer(show: Show, headless: bool) -> FramePacer:
+    """The pace of the show's ticks: that of the display; without one, a steady one that controls interrupt."""
+    return FramePacer(HEADLESS_RATE_HZ, sleep=show.parts.events.wait) if headless else FramePacer(WINDOW_RATE_HZ)
 
 
 def assemble(config: Config, closing: contextlib.ExitStack, received: Sequence[int] = ()) -> Show | None:
@@ -75,10 +80,12 @@ def assemble(config: Config, closing: contextlib.ExitStack, received: Sequence[i
     """
     playback = Playback(config.cues, Snapshots(config.snapshots))
     registry = _registry(config, playback)
-    events: queue.SimpleQueue[Transaction] = queue.SimpleQueue()
+    events = Inbox()
     controllers = Controllers(events, config.mapping, config.home, config.midi)
-    osc = OscReceiver(events, *config.osc)
+    osc = OscReceiver(events, *config.osc, config.osc_options)
     closing.callback(osc.close)
+    feedback = Feedback(osc, registry, config.osc_options.out)
+    closing.callback(feedback.close)
     width, height = registry.values["width"], registry.values["height"]
     slots = closing.enter_context(Slots.create(width, height, num_slots(registry.values["realtime_pacing_slack"])))
     engine = closing.enter_context(EngineProcess(engine_spec(config), slots))
@@ -107,6 +114,7 @@ def assemble(config: Config, closing: contextlib.ExitStack, received: Sequence[i
         controllers,
         events,
         osc,
+        feedback,
         engine,
         slots,
         session,
@@ -132,6 +140,7 @@ def _start(show: Show) -> None:
     show.draw()
     parts = show.parts
     parts.osc.start()
+    parts.feedback.start()
     parts.controllers.start()
     parts.midi.start()
     log.info("OSC: listening on %s:%d", parts.osc.host, parts.osc.port)
@@ -199,7 +208,7 @@ def notice(text: str) -> Event:
     return Event(NOTICE, (text,), Origin("app"), time.perf_counter())
 
 
-def _open_window(config: Config, events: queue.SimpleQueue[Transaction], registry: Registry) -> tuple[Window, Composer]:
+def _open_window(config: Config, events: Inbox, registry: Registry) -> tuple[Window, Composer]:
     def on_event(address: str, args: tuple[Any, ...]) -> None:
         events.put((Event(address, args, Origin("key"), time.perf_counter()),))
 
@@ -257,7 +266,8 @@ def _loop(show: Show, received: list[int], pacer: FramePacer) -> None:
         took_s = time.perf_counter() - start_s
         if took_s > LONG_TICK_S:
             log.warning("a tick took %.0f ms", took_s * 1000)
-        pacer.wait()
+        while not pacer.wait():
+            _do(show.take, told)
 
 
 def _do(duty: Callable[[], None], told: set[tuple[str, type]]) -> None:

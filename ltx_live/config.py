@@ -18,7 +18,24 @@ HTTP_PORT = 9132
 EMBEDDED = ("pocket", "testcard")
 """Models that are always there and load within seconds."""
 
+OSC_FEEDBACK_PORT = 9131
 HOME_FOLDERS = ("models", "loras", "media", "recordings", "shows")
+
+
+@dataclass(frozen=True, slots=True)
+class OscOptions:
+    """How OSC is taken and answered.
+
+    `out` are targets that always hear of changes, (host, port, pattern of the addresses); packets are taken only from
+    the networks of `allow` and from this computer, from everywhere if it is empty; answers go to `reply_port` of the
+    sender, None = to the port it sent from; `aliases` is `resolume` or nothing; `log` tells every message.
+    """
+
+    out: tuple[tuple[str, int, str], ...] = ()
+    allow: tuple[str, ...] = ()
+    reply_port: int | None = None
+    aliases: str = ""
+    log: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +45,9 @@ class Config:
     `model` is `pocket`, `testcard`, the name of a downloaded set or a path; `text_encoder` is a file or folder for that
     part alone; `memory` and `max_vram_gb` as in `ltx_live.weights.memory`; `loras` are (file, strength), played
     by their place as `lora/N`; `lora_unmatched` says what keys of theirs that match no layer are: an `error`, or a
-    reason to `warn`; `osc` and `http` are (host, port), `http` None = off; `midi` and `audio` are name patterns,
-    "" = choose, "none" = off; `screen` counts from 1; `window_px` is the window's size while it is not fullscreen;
-    `duration_s` None = until quit.
+    reason to `warn`; `osc` and `http` are (host, port), `http` None = off; `quit_word` is what `/ltx/sys/quit` must say
+    to end the show, "" = it cannot; `midi` and `audio` are name patterns, "" = choose, "none" = off; `screen` counts
+    from 1; `window_px` is the window's size while it is not fullscreen; `duration_s` None = until quit.
 
     `show` is the show file and `state` where the last state is kept, None = nowhere; `cues` come from `cues_file`,
     `snapshots` are values by number, `own_bank` leaves empty slots of the bank empty; `base` are the values that there
@@ -56,6 +73,8 @@ class Config:
     state: Path | None = None
     told: str = ""
     osc: tuple[str, int] = ("127.0.0.1", OSC_PORT)
+    osc_options: OscOptions = OscOptions()
+    quit_word: str = ""
     http: tuple[str, int] | None = None
     midi: str = ""
     audio: str = ""

@@ -5,14 +5,16 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from ltx_live.control import leds, status
 from ltx_live.control.event import NOTICE, Event, Origin, Transaction, drain
+from ltx_live.control.fade import MASTER, ORIGIN, Fade
 from ltx_live.control.midi import CLOCK
-from ltx_live.control.registry import Change, Fired
+from ltx_live.control.registry import ERROR, Change, Fired
 from ltx_live.display import Display
+from ltx_live.errors import ParameterError
 from ltx_live.flow import Flow
 from ltx_live.gestures import landing_rules
 from ltx_live.modes.use import Arrival, Setting, Told
@@ -45,12 +47,14 @@ class Seen:
 class Desk:
     """Takes what controls send into the registry; `output`, `generation` and `rules` are the present values.
 
-    `control` is the last message and what it did, for the display. `say(text, level)` shows a line. `is_pocket` tells
-    that prompts are the pocket's, whose words can be checked.
+    `control` is the last message and what it did, for the display; `is_quit`, that the show is to end.
+    `say(text, level)` shows a line. `is_pocket` tells that prompts are the pocket's, whose words can be checked.
     """
 
     def __init__(self, parts: Parts, flow: Flow, display: Display, recordings: Recordings, seen: Seen):
         self.control = ""
+        self.is_quit = False
+        self._fade = Fade()
         self._parts = parts
         self._flow = flow
         self._display = display
@@ -66,11 +70,15 @@ class Desk:
     def obey(self) -> None:
         """Let take effect what happens by itself, and the controls that have come."""
         now_s = time.perf_counter()
-        until_s = now_s + CONTROL_S
         for transaction in self._parts.playback.due(now_s, self._parts.registry.values):
             self.apply(transaction)
-        self.apply((*self._parts.keeper.update(now_s), *self._flow.keep_link()))
+        self.apply((*self._parts.keeper.update(now_s), *self._flow.keep_link(), *self._fade.step(now_s)))
         self._parts.controllers.tick(now_s, self._lit(now_s), self._flow.tempo.next)
+        self.take()
+
+    def take(self) -> None:
+        """Let the controls that have come take effect."""
+        until_s = time.perf_counter() + CONTROL_S
         for transaction in drain(self._parts.events):
             self.apply(transaction)
             if time.perf_counter() > until_s:
@@ -112,8 +120,8 @@ class Desk:
         self._parts.playback.heard(tuple(events), outcome)
         self._parts.keeper.heard(tuple(events), outcome, time.perf_counter())
         is_morph = any(event.origin == MORPH for event in events)
-        for reply in outcome.replies:
-            self._parts.reply(reply.origin, reply.address, reply.args)
+        self._parts.feedback.take(outcome)
+        self._parts.reply_all(outcome.replies)
         for error in outcome.errors:
             self._say_line(error)
         for event in events:
@@ -122,7 +130,7 @@ class Desk:
         if outcome.messages and not is_morph:
             self.control = outcome.messages[-1]
         if outcome.changes:
-            self._take_values()
+            self._take_values(outcome.changes)
             self._flow.modes.take(registry.values)
             self._flow.reaction.take(registry.values)
         if registry.epoch != epoch and not is_morph:
@@ -130,7 +138,12 @@ class Desk:
         for change in outcome.changes:
             self._follow(change, events[0])
         for fired in outcome.fired:
-            self._fire(fired, next((event for event in events if event.address.endswith(fired.name)), events[0]))
+            event = next((event for event in events if event.address.endswith(fired.name)), events[0])
+            try:
+                self._fire(fired, event)
+            except ParameterError as error:
+                self._say_line(str(error))
+                self._parts.reply(event.origin, ERROR, (f"/ltx/{fired.name}", str(error)))
 
     def _lit(self, now_s: float) -> leds.Seen:
         """What the lights of controllers show."""
@@ -139,11 +152,17 @@ class Desk:
         states["tempo/tap"] = self._flow.tempo.beat_at(now_s) % 1 < TAP_LIGHT_BEATS
         return leds.Seen(registry.values, registry.pending(), states)
 
-    def _take_values(self) -> None:
+    def _take_values(self, changed: Iterable[Change] | None = None) -> None:
+        """Read the values anew, or what these changes concern: this happens at every message."""
         registry = self._parts.registry
-        self.output = registry.output()
-        self.generation = registry.generation()
-        self.rules = self._parts.playback.soften(landing_rules(registry.values))
+        tiers = {"frame", "chunk"} if changed is None else {change.tier for change in changed}
+        if "frame" in tiers:
+            self.output = registry.output()
+        if tiers - {"frame"}:
+            self.generation = registry.generation()
+        if changed is None or any(change.name.startswith(("land/", "tempo/quantise")) for change in changed):
+            self._landing_rules = landing_rules(registry.values)
+        self.rules = self._parts.playback.soften(self._landing_rules)
 
     def _say_line(self, text: str, level: int = logging.WARNING) -> None:
         if text:
@@ -161,6 +180,8 @@ class Desk:
             meaning = self._understand(change.new)
             if meaning is not None:
                 self._tell_understood(meaning, event.origin)
+        if change.name == MASTER and event.origin != ORIGIN:
+            self._fade.stop()
         if change.name.startswith("prompt"):
             self._flow.encode(texts(self.generation))
         elif re.fullmatch(r"bank/\d+/text", change.name):
@@ -202,8 +223,11 @@ class Desk:
             case "lora":
                 self._lora(fired, event)
             case "cue":
-                for reply in self._parts.playback.answer(fired, event):
-                    self._parts.osc.send(reply.address, reply.args, reply.origin.reply_to)
+                self._parts.reply_all(tuple(self._parts.playback.answer(fired, event)))
+            case "out":
+                self._fade.start(fired.args, self._parts.registry.values[MASTER], time.perf_counter())
+            case "sys":
+                self._system(fired, event)
 
     def _record(self, name: str) -> None:
         recordings, values = self._recordings, self._parts.registry.values
@@ -213,6 +237,28 @@ class Desk:
                 recordings.start(recordings.new_path(values["rec/name"]), values["frame_rate"])
             case "rec/stop" | "rec/toggle" if is_recording:
                 recordings.stop()
+            case "rec/still":
+                recordings.still(
+                    values["rec/name"],
+                    self._seen.picture(),
+                    self._parts.composer,
+                    self._flow.reaction.apply(self.output),
+                )
+
+    def _system(self, fired: Fired, event: Event) -> None:
+        """Triggers that concern the show as a whole, and who is told of it."""
+        match fired.name:
+            case "sys/panic":
+                self._fade.stop()
+            case "sys/subscribe":
+                self._parts.feedback.subscribe(fired.args, event)
+            case "sys/unsubscribe":
+                self._parts.feedback.unsubscribe(fired.args, event)
+            case "sys/quit":
+                word = self._recordings.config.quit_word
+                if not word or fired.args[:1] != (word,):
+                    raise ParameterError("/ltx/sys/quit: needs the word that the show was started with (--quit-word)")
+                self.is_quit = True
 
     def _lead(self, name: str) -> None:
         """Triggers of the image that leads."""
@@ -270,5 +316,4 @@ class Desk:
 
     def _answer(self, question: Event) -> None:
         """Answer a question about the status."""
-        for reply in status.answer(question, self._seen.status()):
-            self._parts.reply(reply.origin, reply.address, reply.args)
+        self._parts.reply_all(status.answer(question, self._seen.status()))

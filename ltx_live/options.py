@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import ipaddress
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from ltx_live import config, params
-from ltx_live.config import EMBEDDED, Config
+from ltx_live.config import EMBEDDED, Config, OscOptions
+from ltx_live.control.aliases import ALIASES
 from ltx_live.errors import ConfigError
 from ltx_live.lora_files import folders as lora_folders
 from ltx_live.params import NUM_LORAS
@@ -106,6 +108,7 @@ def add_show_options(command: Parser) -> None:
     command.add_argument("--mapping", default="default", metavar="FILE", help="MIDI mapping (default)")
     command.add_argument("--cues", type=Path, metavar="FILE.toml", help="cue list")
     command.add_argument("--osc", default="", metavar="HOST:PORT", help="where OSC is received (127.0.0.1:9130)")
+    add_osc_options(command)
     at, form = f"127.0.0.1:{config.HTTP_PORT}", "HOST:PORT|none"
     command.add_argument("--http", default=at, metavar=form, help=f"where the remote page is served ({at})")
     command.add_argument("--midi", default="", metavar="NAME|none", help="MIDI input, part of its name")
@@ -115,6 +118,30 @@ def add_show_options(command: Parser) -> None:
     command.add_argument("--headless", action="store_true", help="no window and no sound device, in real time")
     command.add_argument("--record", type=mp4_path, metavar="FILE.mp4", help="record the show from its first picture")
     command.add_argument("--duration", type=duration, metavar="S", help="stop after so many seconds of pictures")
+
+
+def add_osc_options(command: Parser) -> None:
+    """The options of OSC beyond the port."""
+    command.add_argument(
+        "--osc-out",
+        type=osc_target,
+        action="append",
+        default=[],
+        metavar="HOST:PORT[/PATTERN]",
+        help="tell this program every change, or those like 10.0.0.5:9131/ltx/norm/*; may be repeated",
+    )
+    command.add_argument(
+        "--osc-allow",
+        type=network,
+        action="append",
+        default=[],
+        metavar="CIDR",
+        help="take OSC only from here and from this computer, such as 10.0.0.0/24; may be repeated (from everywhere)",
+    )
+    command.add_argument("--osc-reply-port", type=port, metavar="PORT", help="where answers go (the sender's own port)")
+    command.add_argument("--osc-aliases", choices=ALIASES, default="", help="understand another program's addresses")
+    command.add_argument("--log-osc", action="store_true", help="print every OSC message that comes and goes")
+    command.add_argument("--quit-word", default="", metavar="WORD", help="let /ltx/sys/quit WORD end the show")
 
 
 def add_home_option(command: Parser) -> None:
@@ -127,6 +154,28 @@ def size(text: str) -> tuple[int, int]:
     if not (width.isdecimal() and height.isdecimal()):
         raise argparse.ArgumentTypeError(f"'{text}' is not WIDTHxHEIGHT, such as 288x160")
     return int(width), int(height)
+
+
+def port(text: str) -> int:
+    """A UDP port."""
+    if not text.isdecimal() or not 0 < int(text) < 65536:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a port, 1 to 65535")
+    return int(text)
+
+
+def osc_target(text: str) -> tuple[str, int, str]:
+    """`HOST:PORT` or `HOST:PORT/PATTERN` as (host, port, pattern)."""
+    place, slash, pattern = text.partition("/")
+    host, number = config.parse_address(place, "--osc-out", config.OSC_FEEDBACK_PORT)
+    return host, number, slash + pattern or "/ltx/*"
+
+
+def network(text: str) -> str:
+    """An IP address or network, such as 10.0.0.0/24, as itself."""
+    try:
+        return str(ipaddress.ip_network(text, strict=False))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}' is not an address or network, such as 10.0.0.0/24") from None
 
 
 def setting(text: str) -> tuple[str, str]:
@@ -308,6 +357,10 @@ def show_config(args: argparse.Namespace) -> Config:
         state=kept_at,
         told=told,
         osc=config.parse_address(args.osc) if args.osc else made.osc,
+        osc_options=OscOptions(
+            tuple(args.osc_out), tuple(args.osc_allow), args.osc_reply_port, args.osc_aliases, args.log_osc
+        ),
+        quit_word=args.quit_word,
         http=http_address(args.http),
         midi=args.midi,
         audio=args.audio,

@@ -181,6 +181,7 @@ PARAMETERS: tuple[Parameter, ...] = (
     _trigger("restart", "chunk", "start a new take that continues nothing", landing="now"),
     # Picture, next displayed frame.
     _float("out/master", 1.0, 0, 1, "frame", "picture and sound level"),
+    _trigger("out/fade", "frame", "lead out/master to a level in so many seconds (2); touching it ends that"),
     _float("out/opacity", 1.0, 0, 1, "frame", "picture level"),
     _bool("out/blackout", False, "frame", "black picture, silent sound"),
     _bool("out/freeze", False, "frame", "hold the displayed frame while sound and generation go on"),
@@ -251,6 +252,7 @@ PARAMETERS: tuple[Parameter, ...] = (
     _trigger("rec/start", "frame", "start recording"),
     _trigger("rec/stop", "frame", "stop recording"),
     _trigger("rec/toggle", "frame", "start or stop recording"),
+    _trigger("rec/still", "frame", "write the picture that is shown to the recordings folder"),
     _str("rec/name", "frame", "file name in the recordings folder; empty = date and time"),
     # MIDI controllers.
     _str("midi/learn", "frame", "parameter that the next control moved is bound to; 1 = touch it, row bank = eight"),
@@ -262,7 +264,12 @@ PARAMETERS: tuple[Parameter, ...] = (
     _trigger("sys/panic", "frame", "blackout and mute"),
     _trigger("sys/ping", "frame", "answers /ltx/sys/pong with the same arguments"),
     _trigger("sys/save", "frame", "write values, bank and snapshots into the show file"),
-    _trigger("sys/dump", "frame", "send every value back"),
+    _trigger("sys/dump", "frame", "send every value back, or those that match a pattern"),
+    _trigger("sys/subscribe", "frame",
+             "send changes to a port: port, pattern, echo; for 60 s, renewed by any message"),
+    _trigger("sys/unsubscribe", "frame", "end that: port, pattern"),
+    _trigger("sys/hold", "frame", "1: what this OSC sender says next waits; 0: it takes effect together"),
+    _trigger("sys/quit", "frame", "end the show, by the word of --quit-word"),
 )  # fmt: skip
 
 LANDING = _enum("land/NAME", "default", ("default", *LANDINGS), "frame",
@@ -343,14 +350,23 @@ OutputParams = _snapshot_class(
 )
 
 
+@functools.cache
+def _sources(cls: type) -> tuple[tuple[tuple[str, ...], bool, Any], ...]:
+    """For each field of a snapshot the concrete names, in their order, whether they make a tuple, and the default."""
+    names: dict[str, list[str]] = {}
+    rows = {field_name(row.name): row for row in PARAMETERS}
+    for name, row in _by_name().items():
+        names.setdefault(field_name(row.name), []).append(name)
+    fields = [field.name for field in dataclasses.fields(cls)]
+    return tuple((tuple(names[field]), rows[field].count > 0, rows[field].default) for field in fields)
+
+
 def snapshot(cls: type, values: Mapping[str, Any]) -> Any:
     """An instance of GenerationParams or OutputParams from concrete names and their values."""
-    fields = {field.name for field in dataclasses.fields(cls)}
-    taken: dict[str, Any] = {}
-    for name, row in _by_name().items():  # indices come in their order
-        field = field_name(row.name)
-        if field in fields and row.count:
-            taken[field] = (*taken.get(field, ()), values.get(name, row.default))
-        elif field in fields and name in values:
-            taken[field] = values[name]
-    return cls(**taken)
+    get = values.get
+    return cls(
+        *[
+            tuple([get(name, default) for name in names]) if is_tuple else get(names[0], default)
+            for names, is_tuple, default in _sources(cls)
+        ]
+    )

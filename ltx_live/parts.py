@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import queue
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ltx_live.control.controllers import Controllers
-from ltx_live.control.event import Origin, Transaction
+from ltx_live.control.event import Inbox, Origin
+from ltx_live.control.feedback import Feedback
 from ltx_live.control.http import WebServer
 from ltx_live.control.midi import MidiReceiver
 from ltx_live.control.osc import OscReceiver
-from ltx_live.control.registry import Registry
+from ltx_live.control.registry import Registry, Reply
 from ltx_live.engine.process import EngineProcess
 from ltx_live.engine.slots import Slots
 from ltx_live.keeping import Keeper
@@ -30,8 +30,9 @@ class Parts:
 
     registry: Registry
     controllers: Controllers
-    events: queue.SimpleQueue[Transaction]
+    events: Inbox
     osc: OscReceiver
+    feedback: Feedback
     engine: EngineProcess
     slots: Slots
     session: Session
@@ -46,6 +47,11 @@ class Parts:
 
     def reply(self, origin: Origin, address: str, args: Iterable[Any]) -> None:
         """Answer who sent an event, by the way that it came; who cannot be answered gets nothing."""
-        if origin.reply_to is not None:
-            sender = self.web if origin.kind == "web" else self.osc
-            sender.send(address, args, origin.reply_to)
+        self.reply_all((Reply(origin, address, tuple(args)),))
+
+    def reply_all(self, replies: Sequence[Reply]) -> None:
+        """Give several answers; by OSC those to one sender go together."""
+        self.feedback.reply(replies)
+        for reply in replies:
+            if reply.origin.kind == "web" and reply.origin.reply_to is not None:
+                self.web.send(reply.address, reply.args, reply.origin.reply_to)

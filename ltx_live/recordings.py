@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import logging
 import re
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
 from ltx_live.config import Config
 from ltx_live.engine.slots import SlotLayout
-from ltx_live.errors import MediaError
+from ltx_live.errors import MediaError, ParameterError
+from ltx_live.media.image import write_png
 from ltx_live.params import OutputParams
 from ltx_live.stage.player import Player
 from ltx_live.stage.recorder import Composer, Recorder
-from ltx_live.stage.timeline import Timeline
+from ltx_live.stage.timeline import Picture, Timeline
+
+log = logging.getLogger(__name__)
 
 Say = Callable[[str, int], None]
 
@@ -53,6 +59,22 @@ class Recordings:
         self._closing.append(self.current)
         self.current = None
 
+    def still(self, name: str, picture: Picture | None, composer: Composer, output: OutputParams) -> None:
+        """Write what is shown as PNG; the file is made beside the show. Raises ParameterError before the first one."""
+        if picture is None:
+            raise ParameterError("/ltx/rec/still: there is no picture yet")
+        composer.compose(picture, output)
+        path = self.new_path(name, ".png")
+        path.touch()  # so that the next one gets another name
+        threading.Thread(target=self._write_still, args=(path, composer.grab().copy()), name="still").start()
+
+    def _write_still(self, path: Path, pixels: np.ndarray) -> None:
+        try:
+            write_png(path, pixels)
+            log.info("still: %s", path)
+        except MediaError as error:
+            log.warning("%s", error)
+
     def update(self, position: float, timeline: Timeline, composer: Composer, output: OutputParams) -> None:
         """Hand over what was seen and heard; tell of recordings that are complete."""
         if self.current is not None:
@@ -69,15 +91,15 @@ class Recordings:
             recorder.close()
             self._tell(recorder)
 
-    def new_path(self, name: str) -> Path:
+    def new_path(self, name: str, suffix: str = ".mp4") -> Path:
         """A new file in the recordings folder: `name` without anything that leads out of it, or date and time."""
-        name = re.sub(r"[^\w .+-]+", "_", name.removesuffix(".mp4")).strip(" ._")
+        name = re.sub(r"[^\w .+-]+", "_", name.removesuffix(suffix)).strip(" ._")
         name = name or time.strftime("ltx-live-%Y%m%d-%H%M%S")
         folder = self.config.folder("recordings")
-        path, number = folder / f"{name}.mp4", 1
+        path, number = folder / f"{name}{suffix}", 1
         while path.exists():
             number += 1
-            path = folder / f"{name}-{number}.mp4"
+            path = folder / f"{name}-{number}{suffix}"
         return path
 
     def _tell(self, recorder: Recorder) -> None:

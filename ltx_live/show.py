@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections import deque
 
 from ltx_live import params
 from ltx_live.chunk import SAMPLE_RATE_HZ, Chunk, EngineInfo
@@ -16,6 +15,7 @@ from ltx_live.display import Display, Playing
 from ltx_live.engine.process import Died, Failed, Loading, Message, Ready
 from ltx_live.errors import EngineError, LtxLiveError
 from ltx_live.flow import Flow
+from ltx_live.messages import Messages
 from ltx_live.moment import Moment
 from ltx_live.parts import Parts
 from ltx_live.recordings import Recordings
@@ -25,12 +25,9 @@ from ltx_live.travel import texts
 
 log = logging.getLogger(__name__)
 
-MESSAGE_S = 5.0
 FADE_S = 0.05
 LONGEST_FADE_S = 0.5
 """The end waits for the sound to fade out: the output latency and FADE_S, and never longer than LONGEST_FADE_S."""
-
-_LOG_AGAIN_S = 1.0
 
 
 class Show:
@@ -43,13 +40,12 @@ class Show:
 
     def __init__(self, config: Config, parts: Parts):
         self.failure: LtxLiveError | None = None
+        self._messages = Messages()
+        self.say = self._messages.say
         self.recordings = Recordings(config, parts.slots.layout, parts.audio.player, self.say)
         self._config = config
         self._started_s = time.perf_counter()
         self.parts = parts
-        self._messages: deque[tuple[str, float]] = deque(maxlen=8)
-        self._logged: dict[str, float] = {}
-        self._told: dict[str, tuple[int, float]] = {}
         values = parts.registry.values
         self._flow = Flow(parts.engine, parts.session, parts.rack, values, config.home / "media")
         self._display = Display(parts.registry, parts.session, self._flow.tempo, parts.rack)
@@ -72,7 +68,7 @@ class Show:
     @property
     def is_over(self) -> bool:
         window, duration_s = self.parts.window, self._config.duration_s
-        if self.failure is not None or (window is not None and window.closed):
+        if self.failure is not None or self._desk.is_quit or (window is not None and window.closed):
             return True
         if duration_s is None or self._first_picture_s is None:
             return False
@@ -89,7 +85,7 @@ class Show:
         lost = audio.check()
         if lost:
             self.say(lost)
-        self._tell_count(audio.player.num_errors, "sound callback", "failed")
+        self._messages.tell_count(audio.player.num_errors, "sound callback", "failed")
         self._position_s = time.perf_counter()
         self._position = audio.position(self._position_s)
         for told in self._flow.tick(self._position_s, self._position, not audio.is_looking):
@@ -111,14 +107,21 @@ class Show:
     def obey(self) -> None:
         """Let the controls that have come take effect, and set the level of the sound."""
         self._desk.obey()
-        self._tell_count(self.parts.osc.num_bad, "bad OSC packet", "ignored")
-        self._tell_count(self.parts.midi.num_bad, "bad MIDI message", "ignored")
-        self._tell_count(self.parts.web.num_bad, "bad WebSocket message", "ignored")
+        osc = self.parts.osc
+        self._messages.tell_count(osc.num_bad, "bad OSC packet", "ignored")
+        foreign = f"ignored, the last from {osc.refused_from} (see --osc-allow)"
+        self._messages.tell_count(osc.num_refused, "foreign OSC packet", foreign)
+        self._messages.tell_count(self.parts.midi.num_bad, "bad MIDI message", "ignored")
+        self._messages.tell_count(self.parts.web.num_bad, "bad WebSocket message", "ignored")
         reaction = self._flow.reaction
         reaction.update(self._position_s, self._position, self.parts.audio.player.playlist)
         output = self._output = reaction.apply(self._desk.output)
         silent = output.audio_mute or output.out_blackout
         self.parts.audio.player.target_gain = 0.0 if silent else output.audio_volume * output.out_master
+
+    def take(self) -> None:
+        """Let the controls that have come take effect, between two ticks."""
+        self._desk.take()
 
     def record(self) -> None:
         """Record what was seen and heard."""
@@ -154,25 +157,14 @@ class Show:
             self._display.seen(picture, time.perf_counter())
         told, window = self._status(), self.parts.window
         self.parts.web.publish(self.parts.registry.values, told)
+        self.parts.feedback.update(time.perf_counter(), lambda: told)
         if window is not None:
             window.pump()
             is_recording = self.recordings.current is not None
             line = self.parts.controllers.line
-            messages = (*self._messages, (line, math.inf)) if line else tuple(self._messages)
+            messages = (*self._messages.shown, (line, math.inf)) if line else tuple(self._messages.shown)
             hud = self._display.hud(told, is_recording, self._desk.control, messages)
             window.show(picture, self._output, hud)
-
-    def say(self, text: str, level: int = logging.WARNING) -> None:
-        """Show a line for some seconds and log it; a line that is repeated is logged once a second."""
-        now_s = time.perf_counter()
-        shown = [message for message in self._messages if message[0] != text]
-        self._messages.clear()
-        self._messages.extend([*shown, (text, now_s + MESSAGE_S)])
-        if now_s - self._logged.pop(text, -_LOG_AGAIN_S) >= _LOG_AGAIN_S:
-            log.log(level, text)
-            self._logged[text] = now_s
-        while len(self._logged) > 64:
-            del self._logged[next(iter(self._logged))]
 
     def close(self) -> None:
         """Fade out, complete the recordings and drop every view onto a slot."""
@@ -237,14 +229,6 @@ class Show:
             self.failure = EngineError(text)
         else:
             self.say(f"engine: {text}")
-
-    def _tell_count(self, count: int, what: str, happened: str) -> None:
-        """Say by how much a counter of faults has grown, once a second."""
-        told, told_s = self._told.get(what, (0, -_LOG_AGAIN_S))
-        now_s = time.perf_counter()
-        if count > told and now_s - told_s >= _LOG_AGAIN_S:
-            self._told[what] = count, now_s
-            self.say(f"{count - told} {what}{'s' if count - told > 1 else ''} {happened}")
 
     def _status(self) -> Status:
         self._display.cue = self.parts.playback.words(self.parts.registry.values)

@@ -9,7 +9,7 @@ import pytest
 HERE = Path(__file__).parent
 WRITER = HERE / "layout_writer.py"
 REAL_TIME = ("stage/", "control/", "engine/test_process.py", "engine/test_supervision.py")
-REAL_TIME += ("test_cued_show.py", "test_app.py", "test_cli.py", "test_live_pocket.py")
+REAL_TIME += ("test_cued_show.py", "test_app.py", "test_cli.py", "test_live_pocket.py", "test_osc_programs.py")
 """Where tests play in real time or use real devices: `make test` runs these one by one, the rest in parallel."""
 
 

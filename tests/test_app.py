@@ -279,7 +279,7 @@ def until(show, is_done) -> None:
 
 
 def messages(show) -> list[str]:
-    return [text for text, _ in show._messages]
+    return [text for text, _ in show._messages.shown]
 
 
 def test_a_recording_that_fails_does_not_end_the_show(assembled, tmp_path):
@@ -312,13 +312,15 @@ def test_faults_that_are_counted_elsewhere_are_told(assembled):
         client.sendto(b"not OSC", ("127.0.0.1", show.parts.osc.port))
     until(show, lambda: show.parts.osc.num_bad and show.parts.audio.player.num_errors)
     show.parts.midi.num_bad = 2
+    show.parts.osc.num_refused, show.parts.osc.refused_from = 3, "10.0.0.9"
     for _ in range(2):
         show.watch_sound()
         show.obey()
     told = messages(show)
     assert told.count("1 bad OSC packet ignored") == told.count("2 bad MIDI messages ignored") == 1
     assert sum("sound callback" in text and "failed" in text for text in told) == 1
-    assert len(told) == 3
+    assert "3 foreign OSC packets ignored, the last from 10.0.0.9 (see --osc-allow)" in told
+    assert len(told) == 4
 
 
 def test_an_engine_that_is_gone_but_has_not_said_so_is_not_asked(assembled):

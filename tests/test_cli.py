@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from ltx_live import __version__, cli, listing, options, params
-from ltx_live.config import Config
+from ltx_live.config import Config, OscOptions
 
 
 def ltx_live(*arguments: str, **more) -> subprocess.CompletedProcess[str]:
@@ -56,6 +56,10 @@ def test_version():
         (["play", "--set", "reseed=1"], "is a trigger"),
         (["play", "--size", "large"], "'large' is not WIDTHxHEIGHT"),
         (["play", "--osc", "nowhere"], "write HOST:PORT"),
+        (["play", "--osc-out", "nowhere"], "--osc-out nowhere: write HOST:PORT, such as 127.0.0.1:9131"),
+        (["play", "--osc-allow", "10.0.0.0/33"], "'10.0.0.0/33' is not an address or network, such as 10.0.0.0/24"),
+        (["play", "--osc-reply-port", "0"], "'0' is not a port, 1 to 65535"),
+        (["play", "--osc-aliases", "ableton"], "invalid choice: 'ableton'"),
         (["play", "--http", "here"], "--http here: write HOST:PORT, such as 127.0.0.1:9132"),
         (["play", "--duration", "0"], "seconds above 0"),
         (["play", "--preset", "nope"], "choose one of live"),
@@ -80,7 +84,7 @@ def test_version():
         (["render"], "required: --out"),
         (["render", "--out", "a.mp4", "--seconds", "soon"], "seconds above 0"),
         (["bench", "nothing"], "no such benchmark"),
-        (["bench", "_bars"], "choose one of full_size, "),
+        (["bench", "_bars"], "choose one of control, full_size, "),
         (["bench", "loop", "--nope"], "unrecognized arguments: --nope; see `ltx-live bench loop --help`"),
         (["bench", "pocket", "--prompts", "few"], "invalid int value: 'few'"),
         (["params", "--json", "--markdown"], "not allowed with"),
@@ -137,6 +141,21 @@ def test_fullscreen_starts_without_hud_unless_asked_for():
     assert show("--fullscreen", "--set", "window/hud=min").values["window/hud"] == "min"
     assert show("--set", "window/fullscreen=1").fullscreen
     assert show().values["window/hud"] == "full"
+
+
+def test_options_of_osc_become_its_options():
+    made = show(
+        *("--osc-out", "10.0.0.5:9000", "--osc-out", "[fe80::1]:7001/composition/*", "--osc-out", "9131/ltx/norm/*"),
+        *("--osc-allow", "10.0.0.7", "--osc-allow", "192.168.1.20/24", "--osc-reply-port", "9001"),
+        *("--osc-aliases", "resolume", "--log-osc", "--quit-word", "good night"),
+    )
+    assert made.osc_options.out == (
+        ("10.0.0.5", 9000, "/ltx/*"), ("fe80::1", 7001, "/composition/*"), ("127.0.0.1", 9131, "/ltx/norm/*")
+    )  # fmt: skip
+    assert made.osc_options.allow == ("10.0.0.7/32", "192.168.1.0/24")
+    assert (made.osc_options.reply_port, made.osc_options.aliases, made.osc_options.log) == (9001, "resolume", True)
+    assert made.quit_word == "good night"
+    assert show().osc_options == OscOptions() and show().quit_word == ""
 
 
 def test_set_wins_and_takes_osc_addresses():

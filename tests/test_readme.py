@@ -36,7 +36,7 @@ def test_every_command_is_understood(command):
 
 
 def test_every_parameter_and_file_it_names_exists():
-    known = set(params.concrete_names())
+    known = {"error", *params.concrete_names()}
     for name in re.findall(r"\bltx/([a-z_0-9/]+)", README.split("<!-- parameters -->")[0]):
         assert name in known, name
     for link in re.findall(r"\]\((?!http)([^)]+)\)", re.sub(r"<!--.*?-->", "", README, flags=re.S)):
@@ -48,7 +48,8 @@ def test_every_parameter_and_file_it_names_exists():
 def test_recipes_have_at_most_eight_lines():
     section = README.split("## Recipes\n")[1].split("\n## ")[0]
     titles = [recipe.strip().splitlines()[0] for recipe in re.split(r"\n(?=\*\*)", section) if recipe.strip()]
-    words = "nanoKONTROL2", "TouchDesigner", "phone", "music", "prompt to another", "follows the sound", "second screen"
+    words = "nanoKONTROL2", "TouchDesigner", "Feedback", "phone", "music", "prompt to another"
+    words += "follows the sound", "second screen"
     for word, title in zip(words, titles, strict=True):
         assert word in title
     for recipe in re.split(r"\n(?=\*\*)", section):

@@ -40,4 +40,4 @@ class Play:
 
     def told(self, text: str):
         """Wait until a line with this text is shown."""
-        self.until(lambda: any(text in line for line, _ in self.show._messages))
+        self.until(lambda: any(text in line for line, _ in self.show._messages.shown))

@@ -7,7 +7,7 @@ play=(libportaudio2 libasound2-plugins libgl1 libgl1-mesa-dri libglx-mesa0 libeg
     libx11-6 libxext6 libxrandr2 libxinerama1 libxi6 libfontconfig1 libfreetype6 fonts-dejavu-core)
 test=("${play[@]}" make xvfb xauth x11-apps x11-utils xdotool imagemagick ffmpeg
     xserver-xorg-core xserver-xorg-video-dummy x11-xserver-utils openbox
-    pulseaudio pulseaudio-utils jackd2 jack-tools liblo-tools chromium)
+    pulseaudio pulseaudio-utils jackd2 jack-tools liblo-tools puredata-core pd-osc chromium)
 python=(python3-venv)
 
 case "${1:-}" in

@@ -251,7 +251,10 @@ def assemble(config: Config, clock: Clock, chunk_time_s: float) -> tuple[show.Sh
         registry=registry,
         controllers=Controllers(events, config.mapping, config.home),
         events=events,
-        osc=SimpleNamespace(num_bad=0, send=lambda *message: None),
+        osc=SimpleNamespace(num_bad=0, num_refused=0, refused_from=""),
+        feedback=SimpleNamespace(
+            take=lambda outcome: None, reply=lambda replies: None, update=lambda now_s, make_status: None
+        ),
         engine=SimulatedEngine(load_engine(engine_spec(config), lambda text: None), clock, step_time_s),
         slots=SimpleNamespace(num_free=3, layout=layout),
         session=Session(layout.longest),

@@ -10,8 +10,8 @@ from typing import Any
 
 from ltx_live import params
 from ltx_live.control import bank
+from ltx_live.control.arguments import MAX_TEXT
 from ltx_live.control.glides import Span, parse_span
-from ltx_live.control.registry import MAX_TEXT
 from ltx_live.control.snapshots import Snapshots
 from ltx_live.control.toml_source import Keys, Source, read
 from ltx_live.errors import ParameterError

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import queue
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -41,6 +42,24 @@ class Event:
 
 Transaction = tuple[Event, ...]
 """What one queue item is: events that take effect together."""
+
+
+class Inbox(queue.SimpleQueue):
+    """The queue between the control threads and the main thread, which can sleep until something comes."""
+
+    def __init__(self) -> None:
+        self._arrived = threading.Event()
+
+    def put(self, item: Transaction, block: bool = True, timeout: float | None = None) -> None:
+        """Put a transaction; never waits."""
+        super().put(item)
+        self._arrived.set()
+
+    def wait(self, seconds: float) -> None:
+        """Sleep for so long, or until a transaction waits."""
+        if self.empty():
+            self._arrived.wait(seconds)
+        self._arrived.clear()
 
 
 def drain(source: queue.SimpleQueue[Transaction]) -> Iterator[Transaction]:

@@ -26,8 +26,9 @@ from aiohttp import WSMsgType, hdrs, web
 
 from ltx_live.control import oscquery
 from ltx_live.control.event import Event, Origin, Transaction, guard
-from ltx_live.control.osc import ERROR, MAX_AHEAD_S, MAX_DATAGRAM, decode_packet, encode_message, expand_pattern
+from ltx_live.control.osc import ERROR, MAX_AHEAD_S, MAX_DATAGRAM, decode_packet, encode_message
 from ltx_live.control.oscquery import Published
+from ltx_live.control.patterns import expand_pattern
 from ltx_live.control.status import Status
 
 log = logging.getLogger(__name__)

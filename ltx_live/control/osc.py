@@ -1,4 +1,4 @@
-"""OSC over UDP: an own socket and thread; python-osc is used as the codec of single values and messages only.
+"""OSC over UDP: an own socket and thread; python-osc is used to decode single values only.
 
 Facts behind it (measured, python-osc 1.10.2): its servers sleep on time tags and cut datagrams at 8 KiB, and its
 message decoder loses its place at the tags `S` and `c` and fails on text that is not UTF-8.
@@ -7,11 +7,13 @@ message decoder loses its place at the tags `S` and `c` and fails on text that i
 from __future__ import annotations
 
 import collections
+import functools
 import heapq
+import ipaddress
 import itertools
 import logging
+import math
 import queue
-import re
 import socket
 import struct
 import threading
@@ -20,12 +22,13 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
-from pythonosc.osc_message_builder import OscMessageBuilder
 from pythonosc.parsing import osc_types
 
-from ltx_live import params
-from ltx_live.config import OSC_PORT
+from ltx_live.config import OSC_PORT, OscOptions
+from ltx_live.control.aliases import resolume_to_ours
 from ltx_live.control.event import Event, Origin, Transaction, guard
+from ltx_live.control.hold import HOLD, Holds
+from ltx_live.control.patterns import expand_pattern
 from ltx_live.errors import DeviceError
 
 log = logging.getLogger(__name__)
@@ -41,7 +44,11 @@ _MAX_SCHEDULED = 4096
 _MAX_ERRORS_PER_S = 10
 _POLL_S = 0.2
 _NTP_EPOCH_S = 2_208_988_800  # 1900 to 1970, RFC 868
-_PATTERN = re.compile(r"[*?\[{]")
+_RECEIVE_BYTES = 4 * 2**20  # asked for; Linux gives at most net.core.rmem_max
+MAX_BUNDLE = 1400
+"""Bytes of a bundle that is sent: with the headers of UDP it still fits one Ethernet or Wi-Fi packet."""
+
+_IMMEDIATE = _BUNDLE + struct.pack(">Q", 1)
 
 Message = tuple[str, tuple[Any, ...]]
 
@@ -49,20 +56,34 @@ Message = tuple[str, tuple[Any, ...]]
 class OscReceiver:
     """Receives OSC and puts one transaction per datagram on the queue; answers pings itself.
 
-    `num_packets` and `num_bad` count what arrived and what could not be read. Raises DeviceError if the port is taken.
+    `num_packets`, `num_bad` and `num_refused` count what arrived, what could not be read and what came from where
+    nothing is allowed to come from, at last from `refused_from`. `heard` has the time of the last packet from each
+    sender that is a key of it. Raises DeviceError if the port is taken.
     """
 
-    def __init__(self, target: queue.SimpleQueue[Transaction], host: str = "127.0.0.1", port: int = OSC_PORT):
+    def __init__(
+        self,
+        target: queue.SimpleQueue[Transaction],
+        host: str = "127.0.0.1",
+        port: int = OSC_PORT,
+        options: OscOptions | None = None,
+    ):
         self._target = target
+        self._options = options or OscOptions()
         self._socket = _bind(host, port)
+        self._other_sockets: dict[int, socket.socket] = {}
         self._scheduled: list[tuple[float, int, Transaction]] = []
         self._order = itertools.count()
+        self._holds = Holds()
         self._error_times: collections.deque[float] = collections.deque(maxlen=_MAX_ERRORS_PER_S)
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="osc", daemon=True)
         self.host, self.port = self._socket.getsockname()[:2]
+        self.heard: dict[tuple[Any, ...], float] = {}
         self.num_packets = 0
         self.num_bad = 0
+        self.num_refused = 0
+        self.refused_from = ""
 
     def start(self) -> None:
         """Begin to receive."""
@@ -73,19 +94,36 @@ class OscReceiver:
         self._closed.set()
         if self._thread.is_alive():
             self._thread.join()
-        self._socket.close()
+        for each in (self._socket, *self._other_sockets.values()):
+            each.close()
 
     def send(self, address: str, args: Iterable[Any], to: tuple[Any, ...]) -> None:
-        """Send a message from the receiving port; at most 10 `/ltx/error` a second. A lost reply is only logged."""
+        """Send a message; at most 10 `/ltx/error` a second."""
         if address == ERROR:
             now = time.perf_counter()
             if len(self._error_times) == _MAX_ERRORS_PER_S and now - self._error_times[0] < 1.0:
                 return
             self._error_times.append(now)
+        self.send_packet(encode_message(address, args), to)
+
+    def send_packet(self, packet: bytes, to: tuple[Any, ...]) -> None:
+        """Send a message or bundle, from the receiving port where that reaches `to`. A lost one is only logged."""
+        if self._options.log:
+            for address, args in decode_packet(packet)[0]:
+                log.info("OSC to %s:%s: %s", *to[:2], in_words(address, args))
         try:
-            self._socket.sendto(encode_message(address, args), to)
+            self._socket_to(to[0]).sendto(packet, to)
         except OSError as error:
-            log.debug("no OSC reply to %s: %s", to, error)
+            log.debug("no OSC to %s: %s", to, error)
+
+    def _socket_to(self, host: str) -> socket.socket:
+        """The receiving socket, unless it belongs to this computer alone or to the other kind of address."""
+        family = _family(host)
+        if family == self._socket.family and (is_loopback(host) or not is_loopback(self.host)):
+            return self._socket
+        if family not in self._other_sockets:
+            self._other_sockets[family] = socket.socket(family, socket.SOCK_DGRAM)
+        return self._other_sockets[family]
 
     def _run(self) -> None:
         while not self._closed.is_set():
@@ -100,7 +138,10 @@ class OscReceiver:
                 self._closed.wait(_POLL_S)
                 continue
             self.num_packets += 1
-            if not guard(self._receive, datagram, sender):
+            if not is_allowed(sender[0], self._options.allow):
+                self.num_refused += 1
+                self.refused_from = sender[0]
+            elif not guard(self._receive, datagram, sender):
                 self.num_bad += 1
 
     def _wait_s(self) -> float:
@@ -109,17 +150,31 @@ class OscReceiver:
         return min(_POLL_S, max(0.0005, self._scheduled[0][0] - time.perf_counter()))
 
     def _release_due(self) -> None:
-        while self._scheduled and self._scheduled[0][0] <= time.perf_counter():
+        now = time.perf_counter()
+        while self._scheduled and self._scheduled[0][0] <= now:
             self._target.put(heapq.heappop(self._scheduled)[2])
+        for transaction in self._holds.due(now):
+            self._target.put(transaction)
 
     def _receive(self, datagram: bytes, sender: tuple[Any, ...]) -> None:
         messages, at_s = decode_packet(datagram)
         now = time.perf_counter()
-        origin = Origin("osc", str(sender[0]), sender)
-        events = []
+        reply_to = sender if self._options.reply_port is None else (sender[0], self._options.reply_port)
+        if reply_to in self.heard:
+            self.heard[reply_to] = now
+        origin = Origin("osc", str(sender[0]), reply_to)
+        events: list[Event] = []
         for address, args in messages:
+            if self._options.log:
+                log.info("OSC from %s:%s: %s", *sender[:2], in_words(address, args))
+            translated = resolume_to_ours(address, args) if self._options.aliases else (address, args)
+            if translated is None:
+                continue
+            address, args = translated
             if address == PING:
-                self.send(PONG, args, sender)
+                self.send(PONG, args, reply_to)
+            elif address == HOLD:
+                events = [*self._holds.switch(Event(address, args, origin, now)), *events]
             else:
                 events += [Event(concrete, args, origin, now) for concrete in expand_pattern(address)]
         if not events:
@@ -127,13 +182,41 @@ class OscReceiver:
         ahead_s = 0.0 if at_s is None else at_s - time.time()
         if 0 < ahead_s <= MAX_AHEAD_S and len(self._scheduled) < _MAX_SCHEDULED:
             heapq.heappush(self._scheduled, (now + ahead_s, next(self._order), tuple(events)))
-        else:
+        elif not self._holds.keep(events):
             self._target.put(tuple(events))
 
 
+def _family(host: str) -> int:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
+
+
+@functools.lru_cache(maxsize=256)
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """An IP address; one of IPv4 that came through a socket of IPv6 as itself."""
+    address = ipaddress.ip_address(host)
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+@functools.lru_cache(maxsize=256)
+def is_loopback(host: str) -> bool:
+    """Whether an address is this computer's own."""
+    return _address(host).is_loopback
+
+
+@functools.lru_cache(maxsize=256)
+def is_allowed(host: str, networks: tuple[str, ...]) -> bool:
+    """Whether packets from an address are taken: from this computer always, else from these networks (none = all)."""
+    return not networks or is_loopback(host) or any(_address(host) in ipaddress.ip_network(net) for net in networks)
+
+
+def in_words(address: str, args: Iterable[Any]) -> str:
+    """A message as a line of the log."""
+    return " ".join([address, *(repr(arg) if isinstance(arg, str) else str(arg) for arg in args)])
+
+
 def _bind(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    udp = socket.socket(family, socket.SOCK_DGRAM)
+    udp = socket.socket(_family(host), socket.SOCK_DGRAM)
+    udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BYTES)
     if hasattr(socket, "SO_EXCLUSIVEADDRUSE"):  # Windows would let a second program share the port
         udp.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
     try:
@@ -154,6 +237,8 @@ def decode_packet(datagram: bytes) -> tuple[list[Message], float | None]:
     """
     if not datagram.startswith(_BUNDLE):
         return [_decode_message(datagram)], None
+    if len(datagram) < len(_IMMEDIATE):
+        raise ValueError("bundle without a time tag")
     seconds, fraction = struct.unpack_from(">II", datagram, 8)
     at_s = None if seconds == 0 else seconds - _NTP_EPOCH_S + fraction / 2**32
     return list(_bundle_messages(datagram, 0)), at_s
@@ -234,51 +319,41 @@ _READERS = {
 
 def encode_message(address: str, args: Iterable[Any]) -> bytes:
     """A message whose arguments are int32, float32, text or a blob: what every client reads."""
-    builder = OscMessageBuilder(address)
+    tags, payload = ",", b""
     for arg in args:
-        value = arg.item() if isinstance(arg, np.generic) else arg
-        if isinstance(value, bytes):
-            builder.add_arg(value, "b")
-        elif isinstance(value, int) and -(2**31) <= value < 2**31:
-            builder.add_arg(int(value), "i")
-        elif isinstance(value, (int, float)):
-            builder.add_arg(float(value), "f")
-        else:
-            builder.add_arg("none" if value is None else str(value), "s")
-    return builder.build().dgram
+        tag, data = _encode(arg.item() if isinstance(arg, np.generic) else arg)
+        tags += tag
+        payload += data
+    return _padded(address) + _padded(tags) + payload
 
 
-def expand_pattern(address: str) -> list[str]:
-    """The parameter addresses that an OSC pattern (`*`, `?`, `[]`, `{}`) matches; an address without is itself.
-
-    A pattern that matches nothing is returned as it is, to be reported as unknown. Raises ValueError for one with more
-    than four wildcards or 200 characters: matching it could take the receiver's time.
-    """
-    if not _PATTERN.search(address):
-        return [address]
-    if len(address) > 200 or sum(address.count(sign) for sign in "*{") > 4:
-        raise ValueError("address pattern with too many wildcards")
-    pattern = re.compile(_pattern_regex(address))
-    roots = ("/ltx/norm/", "/ltx/") if "norm" in address else ("/ltx/",)
-    matches = [root + name for root in roots for name in params.concrete_names() if pattern.fullmatch(root + name)]
-    return matches or [address]
+def _encode(value: Any) -> tuple[str, bytes]:
+    if isinstance(value, bytes):
+        return "b", struct.pack(">i", len(value)) + value + b"\x00" * (-len(value) % 4)
+    if isinstance(value, int) and -(2**31) <= value < 2**31:
+        return "i", struct.pack(">i", value)
+    if isinstance(value, (int, float)):
+        try:
+            return "f", struct.pack(">f", value)
+        except OverflowError:  # beyond float32
+            return "f", struct.pack(">f", math.copysign(math.inf, value))
+    return "s", _padded("none" if value is None else str(value))
 
 
-def _pattern_regex(pattern: str) -> str:
-    pieces = re.findall(r"\*+|\?|\[[^\]]*\]|\{[^}]*\}|.", pattern, re.DOTALL)
-    return "".join(_piece_regex(piece) for piece in pieces)
+def _padded(text: str) -> bytes:
+    """An OSC string: it ends at its first zero byte."""
+    data = text.replace("\x00", " ").encode("utf-8", "replace")
+    return data + b"\x00" * (4 - len(data) % 4)
 
 
-def _piece_regex(piece: str) -> str:
-    if piece.startswith("*"):
-        return "[^/]*"
-    if piece == "?":
-        return "[^/]"
-    if piece.startswith("[") and len(piece) > 2:
-        inside = piece[1:-1]
-        sign = "^" if inside.startswith("!") and len(inside) > 1 else ""
-        inside = inside[1:] if sign else inside
-        return f"[{sign}{re.escape(inside).replace(chr(92) + '-', '-')}]"
-    if piece.startswith("{") and len(piece) > 2:
-        return "(?:" + "|".join(re.escape(word) for word in dict.fromkeys(piece[1:-1].split(","))) + ")"
-    return re.escape(piece)
+def encode_bundles(messages: Iterable[bytes], limit: int = MAX_BUNDLE) -> Iterator[bytes]:
+    """Encoded messages as few bundles of at most `limit` bytes each; a message that is longer goes alone."""
+    waiting, size = [], len(_IMMEDIATE)
+    for message in messages:
+        if waiting and size + 4 + len(message) > limit:
+            yield _IMMEDIATE + b"".join(waiting)
+            waiting, size = [], len(_IMMEDIATE)
+        waiting.append(struct.pack(">i", len(message)) + message)
+        size += 4 + len(message)
+    if waiting:
+        yield _IMMEDIATE + b"".join(waiting)

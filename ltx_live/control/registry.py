@@ -3,32 +3,32 @@
 from __future__ import annotations
 
 import difflib
-import fnmatch
 import functools
 import operator
 import random
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Protocol
 
 from ltx_live import params
 from ltx_live.control import bank
+from ltx_live.control.arguments import as_text, number_in, number_of, short
 from ltx_live.control.event import NOTICE, Event, Origin, Transaction
+from ltx_live.control.patterns import NORM_ROOT, ROOT, compile_pattern
 from ltx_live.errors import ParameterError
 from ltx_live.params import Parameter
 
-ROOT, NORM_ROOT = "/ltx/", "/ltx/norm/"
 PONG, ERROR = "/ltx/sys/pong", "/ltx/error"
-MAX_TEXT = 8000
-"""Longest text of a prompt or name, in characters."""
-
 _REPEAT_S = 0.5  # a non-zero value repeated within this time is the same press of a trigger
 _QUICK_REPEAT_S = 0.1  # the same for what is pressed in quick succession; 300 bpm are 0.2 s
 _QUICK = ("tempo/tap", "tempo/nudge_up", "tempo/nudge_down", "mod/")
 _MAX_PRESSES = 256
-_WITH_ANY_ARGUMENT = re.compile(r"sys/(ping|dump)|(ref|audioin)/seek|track/\d+|lora/(drop|list)|cue/(goto|list)")
+_FLOAT32_STEP = 2.0**-23
+_WITH_ANY_ARGUMENT = re.compile(
+    r"sys/(ping|dump|subscribe|unsubscribe|quit)|out/fade|(ref|audioin)/seek|track/\d+|lora/(drop|list)|cue/(goto|list)"
+)
 """Triggers that are no buttons: what comes with them is an argument, and every message counts."""
 _RELATIVE = {"+": operator.add, "-": operator.sub, "*": operator.mul}
 _LANDING_WORDS = {"now": "", "chunk": " (next chunk)", "reload": " (needs a reload)"}
@@ -36,13 +36,14 @@ _LANDING_WORDS = {"now": "", "chunk": " (next chunk)", "reload": " (needs a relo
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A value that is different after a transaction."""
+    """A value that is different after a transaction; `known_to` is who sent just this value."""
 
     name: str
     old: Any
     new: Any
     tier: str
     landing: str | None
+    known_to: Origin | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +67,17 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a transaction did. `messages` and `errors` are lines for HUD and log: what arrived and what it did."""
+    """What a transaction did. `messages` and `errors` are lines for HUD and log: what arrived and what it did.
+
+    `bent` names the values that are not what was sent: clamped, snapped, given relatively or as a word.
+    """
 
     changes: tuple[Change, ...] = ()
     fired: tuple[Fired, ...] = ()
     replies: tuple[Reply, ...] = ()
     messages: tuple[str, ...] = ()
     errors: tuple[str, ...] = ()
+    bent: tuple[str, ...] = ()
 
     @property
     def landing(self) -> str | None:
@@ -90,6 +95,7 @@ class _Draft:
     replies: list[Reply] = field(default_factory=list)
     messages: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
+    known_to: dict[str, Origin | None] = field(default_factory=dict)
 
     def report(self, line: str, event: Event) -> None:
         self.messages.append(f"{_shown(event)}: {line}")
@@ -187,17 +193,26 @@ class Registry:
             except ParameterError as error:
                 draft.errors.append(str(error))
                 draft.replies.append(Reply(event.origin, ERROR, (event.address[:200], str(error))))
-        changes = tuple(self._change(name, old) for name, old in draft.before.items() if self._values[name] != old)
+        before = draft.before.items()
+        changes = tuple(self._change(name, old, draft) for name, old in before if self._values[name] != old)
         concerning = [item for item in (*changes, *draft.fired) if _concerns_generation(item)]
         if concerning:
             self.epoch += 1
             self._changed.update({item.name: self.epoch for item in concerning if isinstance(item, Change)})
         replies = tuple(reply for reply in draft.replies if reply.origin.reply_to is not None)
-        return Outcome(changes, tuple(draft.fired), replies, tuple(draft.messages), tuple(draft.errors))
+        bent = tuple(name for name, origin in draft.known_to.items() if origin is None)
+        return Outcome(changes, tuple(draft.fired), replies, tuple(draft.messages), tuple(draft.errors), bent)
 
-    def _change(self, name: str, old: Any) -> Change:
+    def _change(self, name: str, old: Any, draft: _Draft) -> Change:
         row = params.find(name)
-        return Change(name, old, self._values[name], row.tier, row.landing)
+        return Change(name, old, self._values[name], row.tier, row.landing, draft.known_to.get(name))
+
+    def readable(self) -> Iterator[tuple[str, Parameter]]:
+        """The names, with their rows, of the values that this show has."""
+        for name in self._values:
+            row = params.find(name)
+            if row.since is None:
+                yield name, row
 
     def _apply(self, event: Event, draft: _Draft) -> None:
         if event.address == NOTICE:
@@ -224,7 +239,7 @@ class Registry:
         """Whether a trigger's event is a rising edge; 0 and repeated non-zero numbers are not."""
         first = event.args[0] if event.args else None
         if isinstance(first, str):
-            first = _number_in(first)
+            first = number_in(first)
         if _WITH_ANY_ARGUMENT.fullmatch(name) or first is None or first is True:
             return True
         key = (event.origin, name)
@@ -258,49 +273,71 @@ class Registry:
 
     def _dump(self, event: Event) -> list[Reply]:
         pattern = event.args[0] if event.args and isinstance(event.args[0], str) else "*"
-        pattern = pattern.removeprefix(ROOT)
+        try:
+            wanted = compile_pattern(pattern.removeprefix(ROOT), across=True)
+        except ValueError as error:
+            raise ParameterError(f"{event.address}: {error}") from None
         replies = []
-        for name in self._values:
-            row = params.find(name)
-            if row.since is None and fnmatch.fnmatchcase(name, pattern):
+        for name, row in self.readable():
+            if wanted.fullmatch(name):
                 address = ROOT + name
                 query = Event(address, (), event.origin, event.time_s)
                 replies.append(Reply(event.origin, address, self._answer(name, row, query)))
         return replies
 
     def _set(self, name: str, row: Parameter, event: Event, draft: _Draft) -> None:
-        value = self._coerce(name, row, event)
-        if value == self._values[name]:
-            draft.report(f"{name} is {_text(value)}", event)
+        value, is_as_sent = self._coerce(name, row, event)
+        knows = {name: event.origin if is_as_sent else None}
+        if _is_same(row, value, self._values[name]):
+            draft.known_to |= knows
+            draft.report(f"{name} is {short(value)}", event)
             return
         effects = bank.value_effects(name, self._values, value)
         if self._effects is not None:
             effects = effects | self._effects.of_value(name, value, self.values)
         changed = {target: new for target, new in {name: value, **effects}.items() if new != self._values[target]}
         done = [self._assign(target, new, draft) for target, new in changed.items()]
+        draft.known_to |= knows
         draft.report(", ".join(done), event)
 
     def _assign(self, name: str, value: Any, draft: _Draft) -> str:
         old = self._values[name]
         draft.before.setdefault(name, old)
+        draft.known_to.pop(name, None)
         self._values[name] = value
         row = params.find(name)
         landing = _LANDING_WORDS.get("reload" if row.tier == "reload" else row.landing or "", "")
-        return f"{name} {_text(old)} -> {_text(value)}{landing}"
+        return f"{name} {short(old)} -> {short(value)}{landing}"
 
-    def _coerce(self, name: str, row: Parameter, event: Event) -> Any:
+    def _coerce(self, name: str, row: Parameter, event: Event) -> tuple[Any, bool]:
+        """The value that an event asks for, and whether it is the very value that was sent."""
         args = event.args
         if row.kind == "str":
-            return _coerce_text(row, args)
+            return as_text(row, args), True
         if row.kind == "floats":
-            return row.coerce(list(args) if len(args) > 1 else args[0])
+            return row.coerce(list(args) if len(args) > 1 else args[0]), True
         on_norm = event.address.startswith(NORM_ROOT)
         combine = _RELATIVE.get(args[0]) if len(args) > 1 and isinstance(args[0], str) else None
-        sent = _number(row, args[1] if combine else args[0], must=on_norm or combine is not None)
+        sent = number_of(row, args[1] if combine else args[0], must=on_norm or combine is not None)
         if combine:
             value = self._values[name]
             sent = combine(normalise(row, value) if on_norm else as_number(row, value), sent)
-        return row.coerce(denormalise(row, sent) if on_norm else sent)
+        place = sent
+        sent = denormalise(row, place) if on_norm else sent
+        value = row.coerce(sent)
+        is_as_sent = sent in (value, as_number(row, value)) and not (on_norm and not 0 <= place <= 1)
+        return value, is_as_sent and combine is None
+
+
+def _is_same(row: Parameter, one: Any, other: Any) -> bool:
+    """Whether two values are one, as far as float32 can tell, as it is or as a place of the range.
+
+    A value that a program was told and sends back must not be a change: it might cut.
+    """
+    if one == other or row.kind != "float":
+        return one == other
+    span = full_range(row) or (0.0, 0.0)
+    return abs(one - other) <= _FLOAT32_STEP * max(span[1] - span[0], abs(one))
 
 
 def _concerns_generation(item: Change | Fired) -> bool:
@@ -318,7 +355,7 @@ def _find(address: str) -> tuple[str, Parameter]:
     return found
 
 
-@functools.lru_cache(maxsize=512)
+@functools.lru_cache(maxsize=4096)
 def _look_up(address: str) -> tuple[str, Parameter] | str:
     """Name and row, or the error's text: a suggestion costs a millisecond, and wrong senders repeat themselves."""
     if not address.startswith(ROOT):
@@ -332,47 +369,6 @@ def _look_up(address: str) -> tuple[str, Parameter] | str:
         return str(error)
 
 
-def _coerce_text(row: Parameter, args: tuple[Any, ...]) -> str:
-    """Text from its arguments; several are joined by spaces, as Max sends a sentence without quotes.
-
-    A lone surrogate, which JSON can hold but no tokenizer reads, becomes a question mark.
-    """
-    words = []
-    for arg in args:
-        if arg is not None and not isinstance(arg, (str, int, float)):
-            raise ParameterError(f"{row.address}: cannot use {_text(arg)}; send text")
-        words.append(row.coerce(arg))
-    text = " ".join(words).encode("utf-8", "replace").decode("utf-8")
-    if len(text) > MAX_TEXT:
-        raise ParameterError(f"{row.address}: {len(text)} characters are too many; send at most {MAX_TEXT}")
-    return row.coerce(text)
-
-
-def _number(row: Parameter, arg: Any, must: bool) -> Any:
-    """An argument as a number; unless it `must` be one, a word (`on`, a choice) is left to `Parameter.coerce`."""
-    if not isinstance(arg, (str, int, float, type(None))):
-        raise ParameterError(f"{row.address}: cannot use {_text(arg)}; send {row.range_text}")
-    number = _number_in(arg) if isinstance(arg, str) else arg
-    if number is None and must:
-        raise ParameterError(f"{row.address}: cannot use {_text(arg)} here; send a number")
-    return arg if number is None else number
-
-
-def _number_in(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
-
-
 def _shown(event: Event) -> str:
-    words = " ".join([event.address[:80], *(_text(arg) for arg in event.args[:8])])
+    words = " ".join([event.address[:80], *(short(arg) for arg in event.args[:8])])
     return f"{words} ({event.origin})"
-
-
-def _text(value: Any) -> str:
-    """A value as a short word for messages."""
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    text = repr(value) if isinstance(value, str) else str(value)
-    return text if len(text) <= 60 else text[:57] + "..."

@@ -11,6 +11,7 @@ from ltx_live.chunk import SAMPLE_RATE_HZ
 JUMP_S = 0.04
 CORRECTION_S = 0.5
 PLAUSIBLE_TIMES = 16
+_EARLY_S = 0.0005  # by which a sleep may end too soon and still count as done
 
 
 class Published(NamedTuple):
@@ -77,11 +78,14 @@ class FramePacer:
         self._sleep = sleep
         self._next_s = clock()
 
-    def wait(self) -> None:
-        """Sleep until the next frame is due."""
+    def wait(self) -> bool:
+        """Sleep until the next frame is due; False where `sleep` ended before that."""
         now = self._clock()
-        if now < self._next_s:
-            self._sleep(self._next_s - now)
-            self._next_s += self._period_s
-        else:
+        if now >= self._next_s:
             self._next_s = now + self._period_s
+            return True
+        self._sleep(self._next_s - now)
+        if self._clock() < self._next_s - _EARLY_S:
+            return False
+        self._next_s += self._period_s
+        return True

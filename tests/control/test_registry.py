@@ -1,6 +1,7 @@
 """Events against the live values: coercion, triggers, transactions, queries, epochs."""
 
 import math
+import struct
 
 import pytest
 
@@ -112,6 +113,18 @@ def test_equal_values_are_one_change():
     assert [len(outcome.changes) for outcome in outcomes] == [1, 0, 0, 0, 0]
 
 
+@pytest.mark.parametrize("name", [name for name in RANGED if full_range(params.find(name))[1] < 2**24])
+def test_a_value_that_comes_back_as_float32_is_no_change(name):
+    row = params.find(name)
+    for value in (row.default, row.coerce(denormalise(row, 0.3)), row.coerce(denormalise(row, 0.7))):
+        registry = Registry({**bank.slot_values([("", "rings")] * params.NUM_BANK_SLOTS), name: value})
+        for address, sent in ((f"/ltx/{name}", value), (f"/ltx/norm/{name}", normalise(row, value))):
+            sent = sent if isinstance(sent, str) else struct.unpack("f", struct.pack("f", sent))[0]
+            assert not send(registry, address, sent).changes
+    if row.kind == "float":
+        assert send(registry, f"/ltx/norm/{name}", 0.699).changes
+
+
 def test_companion_one_then_zero_fires_once():
     registry = Registry()
     fired = [send(registry, "/ltx/restart", value, time_s=i * 0.05).fired for i, value in enumerate((1, 0, 1, 0))]
@@ -166,6 +179,33 @@ def test_unknown_addresses_get_a_suggestion():
         assert f"did you mean {guess}?" in error
     assert "200 characters" in send(registry, "/ltx/" + "x" * 60_000, 1).errors[0]
     assert registry.epoch == 0
+
+
+def test_a_change_says_who_sent_just_this_value_and_what_was_bent_is_named():
+    for address, args, known, bent in [
+        ("/ltx/num_frames", (57,), True, ()),
+        ("/ltx/num_frames", (50,), False, ("num_frames",)),
+        ("/ltx/out/hue", (-300,), False, ("out/hue",)),
+        ("/ltx/out/hue", ("+", 30), False, ("out/hue",)),
+        ("/ltx/norm/out/hue", (0.75,), True, ()),
+        ("/ltx/norm/out/hue", (2,), False, ("out/hue",)),
+        ("/ltx/norm/num_steps", (0.5,), False, ("num_steps",)),
+        ("/ltx/schedule", ("cosine",), True, ()),
+        ("/ltx/schedule", (2.0,), True, ()),
+        ("/ltx/schedule", (2.2,), False, ("schedule",)),
+        ("/ltx/out/blackout", (True,), True, ()),
+        ("/ltx/out/blackout", ("on",), False, ("out/blackout",)),
+        ("/ltx/prompt", ("3", "red", "rings"), True, ()),
+        ("/ltx/sigmas", (1.0, 0.5, 0.0), True, ()),
+    ]:
+        outcome = send(Registry(), address, *args)
+        assert ([change.known_to for change in outcome.changes], outcome.bent) == ([PEER if known else None], bent)
+    registry = Registry({"bank/2/text": "rings"})
+    changes = {change.name: change.known_to for change in send(registry, "/ltx/bank/selected", 2).changes}
+    assert changes == {"bank/selected": PEER, "prompt": None}
+    assert send(registry, "/ltx/num_frames", 126).bent == ("num_frames",)  # which it is already
+    both = registry.apply((event("/ltx/out/blackout", 1), event("/ltx/out/blackout", 0), event("/ltx/sys/panic")))
+    assert {change.name: change.known_to for change in both.changes} == {"out/blackout": None, "audio/mute": None}
 
 
 def test_a_bundle_is_one_transaction_and_a_bad_message_does_not_stop_it():

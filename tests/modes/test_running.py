@@ -109,7 +109,7 @@ def test_bad_input_is_one_line_and_changes_nothing(play, address, wrong, text):
     before = values(it)[address]
     it.send(f"/ltx/{address}", wrong)
     it.told(text)
-    lines = [line for line, _ in it.show._messages if text in line]
+    lines = [line for line, _ in it.show._messages.shown if text in line]
     assert len(lines) == 1 and "\n" not in lines[0]
     assert values(it)[address] == before
     num = len(it.asked)

@@ -56,6 +56,21 @@ def test_the_pacer_keeps_the_beat_and_forgets_what_it_missed():
     assert np.allclose(np.delete(gaps, [0, 50]), 0.02) and gaps[50] == pytest.approx(0.5)
 
 
+def test_a_sleep_that_ends_early_is_told_and_keeps_the_beat():
+    now, wakes = [0.0], iter([0.004, 0.0003, 10, 10, 0.005, 10, 10, 10])
+
+    def sleep(seconds):
+        now[0] += min(seconds, next(wakes))
+
+    pacer, ticks = FramePacer(50, clock=lambda: now[0], sleep=sleep), []
+    assert pacer.wait()
+    for _ in range(8):
+        is_due = pacer.wait()
+        ticks.append((round(now[0], 4), is_due))
+    between = [(0.004, False), (0.0043, False), (0.045, False)]
+    assert ticks == sorted([*between, *((beat, True) for beat in (0.02, 0.04, 0.06, 0.08, 0.1))])
+
+
 @pytest.mark.parametrize("skew_ppm", [-500, 500])
 def test_an_hour_on_a_device_whose_clock_is_off_ends_in_sync(skew_ppm):
     """Blocks of 1024 in bursts of two, called up to 10 ms late; what is heard left the callback 100 ms before."""
