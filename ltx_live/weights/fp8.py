@@ -25,7 +25,7 @@ but dequantised at every call (exact, small), or dequantised once at load (exact
 
 def quantise(weight: Tensor) -> tuple[Tensor, Tensor]:
     """Weight of any shape -> (float8 of that shape, float32 scale of shape ()), the scale being amax / 448."""
-    weight = weight.float()
+    weight = weight.to(torch.float32, copy=True)
     scale = scale_for(weight.abs().amax())
     return rounded(weight, scale), scale
 
@@ -36,8 +36,8 @@ def scale_for(amax: Tensor) -> Tensor:
 
 
 def rounded(weight: Tensor, scale: Tensor) -> Tensor:
-    """A float32 weight, or rows of one, as float8 with the whole weight's scale."""
-    return (weight / scale).clamp_(-FLOAT8_MAX, FLOAT8_MAX).to(FLOAT8)
+    """A float32 weight, or rows of one, as float8 with the whole weight's scale; it is used up."""
+    return weight.div_(scale).clamp_(-FLOAT8_MAX, FLOAT8_MAX).to(FLOAT8)
 
 
 def dequantise(weight: Tensor, scale: Tensor, dtype: torch.dtype) -> Tensor:

@@ -25,6 +25,8 @@ from ltx_live.weights.parts import Source
 from ltx_live.weights.streaming import Unit, WeightStream
 
 LONGEST_REST_S = 0.1
+RESTS = {"cpu": 1.0, "cuda": 2.0}
+"""Of the time that merging a layer took, before the next: Python's lock and the driver's are taken from chunks too."""
 
 
 class Originals:
@@ -104,6 +106,7 @@ class MergedLoras:
         layers = dict.fromkeys(layer for lora in self.loras for layer in lora.factors)
         self._merged = {layer: self._relevant(layer, self.at_load) for layer in layers}
         self._beside = torch.cuda.Stream(self._device) if self._device.type == "cuda" else None
+        self._pinned = torch.empty(0, dtype=torch.uint8)
 
     def work(self, strengths: Sequence[float]) -> list[Work]:
         """What is to be merged so that all layers are at these strengths, in the order of the layers."""
@@ -132,6 +135,7 @@ class MergedLoras:
                 start_s = time.perf_counter()
                 layer, old = next(originals)
                 with self._on_stream():
+                    old = self._staged(old)
                     added = shares(adapters, layer, self._device)
                     new = resident[layer] if host is None else self._views(layer, host)
                     if added or self._device.type != "cpu" or host is not None:
@@ -189,6 +193,19 @@ class MergedLoras:
             self._beside.wait_stream(torch.cuda.default_stream(self._device))
         return made
 
+    def _staged(self, old: dict[str, Tensor]) -> dict[str, Tensor]:
+        """A layer's weight on its way to a GPU, in pinned memory: a copy from a file's pages holds up the driver.
+
+        The memory is used again for the next layer, which begins when all that was asked for is done.
+        """
+        if self._beside is None:
+            return old
+        weight = old["weight"]
+        if weight.nbytes > len(self._pinned):
+            self._pinned = torch.empty(weight.nbytes, dtype=torch.uint8, pin_memory=True)
+        pinned = self._pinned[: weight.nbytes].view(weight.dtype).view(weight.shape).copy_(weight)
+        return old | {"weight": pinned.to(self._device, non_blocking=True)}
+
     def _views(self, layer: str, host: Tensor) -> dict[str, Tensor]:
         unit, name = self._place(layer)
         views = unit.views(host)
@@ -205,9 +222,8 @@ class MergedLoras:
         self._beside.synchronize()
 
     def _rest(self, busy_s: float) -> None:
-        """Leave the cores to the chunks for as long as they were taken."""
-        if self._device.type == "cpu":
-            time.sleep(min(busy_s, LONGEST_REST_S))
+        """Leave the cores, or the driver, to the chunks."""
+        time.sleep(min(RESTS[self._device.type] * busy_s, LONGEST_REST_S))
 
 
 def _sign(path: Path) -> tuple[int, int, int]:

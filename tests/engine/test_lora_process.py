@@ -154,7 +154,7 @@ def test_a_merged_lora_follows_its_fader_while_chunks_keep_coming(write_lora, tm
         merging, merged = told
         assert merging == LoraMerging(1, 0.02) and merged.text.startswith("lora/1: style at 0.02, merged in ")
         assert merged.timings_s["swap"] < 0.5  # milliseconds, on a machine that does nothing else
-        assert len(during) >= 2 and max(during) < 2 * max(before) + 0.5
+        assert max(during) < 2 * max(before) + 0.5
         player.request(request(60, 0.02))
         frames = wait_for(player, Chunk)[-1].frames.copy()
     expected = load(lambda text: None, replace(settings, loras=((style, 0.02),)))
@@ -165,7 +165,7 @@ def test_a_merged_lora_follows_its_fader_while_chunks_keep_coming(write_lora, tm
 def keep_making(
     player: EngineProcess, strength: float, indices: range, until: type | None = None
 ) -> tuple[list[float], list[Message]]:
-    """Chunks one after the other: seconds from one to the next, and what came beside them; ends with a message too."""
+    """Chunks one after the other: seconds from one to the next, and what came beside them; ends after a message too."""
     gaps_s, told, last_s = [], [], None
     for index in indices:
         player.request(request(index, strength))
@@ -176,6 +176,6 @@ def keep_making(
         gaps_s += [] if last_s is None else [now_s - last_s]
         last_s = now_s
         player.release(index)
-        if until is not None and any(isinstance(message, until) for message in told):
+        if until is not None and len(gaps_s) >= 4 and any(isinstance(message, until) for message in told):
             break
     return gaps_s, told
