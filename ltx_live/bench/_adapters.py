@@ -33,7 +33,7 @@ STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 SEED = 777_100_001  # far from every training seed
 SLOT, FRAME_RATE, GUIDE_FACTOR = 1, 24.0, 2
 NUM_FRAMES, QUICK_FRAMES = 57, 33
-FORMANTS_HZ = (280.0, 430.0, 660.0, 1000.0, 1550.0)
+FORMANTS_HZ = (280.0, 430.0, 660.0, 1000.0)
 SPEAKER_S = 5.0
 
 
@@ -81,7 +81,7 @@ class Player:
 def style_bars(engine: LtxEngine, values: Mapping[str, Any], quick: bool = False) -> list[Bar]:
     """Is strength 0 nothing at all, and does the paper get whiter with the strength?"""
     player = Player(engine, values, QUICK_FRAMES if quick else NUM_FRAMES)
-    prompts = _prompts(2 if quick else 12)
+    prompts = _prompts(1 if quick else 12)
     plain = [player.play(number, prompt) for number, prompt in enumerate(prompts)]
     with playing(engine, STYLE):
         made = {s: [player.play(n, p, strength=s) for n, p in enumerate(prompts)] for s in STRENGTHS}
@@ -177,7 +177,7 @@ def outline_likeness(player: Player, number: int, prompt: str, light: torch.Tens
     return measure.likeness(chunk.frames, wanted, GUIDE_FACTOR)
 
 
-def guide_file_bar(engine: LtxEngine, values: Mapping[str, Any], path: Path) -> Bar:
+def guide_file_bar(engine: LtxEngine, values: Mapping[str, Any], path: Path, count: int = 3) -> Bar:
     """The same through the guide of a show: a film of any size and frame rate, fitted and picked by time."""
     player = Player(engine, values, NUM_FRAMES)
     guide = Guide(288, 160)
@@ -189,7 +189,7 @@ def guide_file_bar(engine: LtxEngine, values: Mapping[str, Any], path: Path) -> 
         guide.close()
     frames = np.pad(frames, ((0, 0), (0, 16), (0, 16), (0, 0)), mode="edge")
     with playing(engine, STRUCTURE):
-        alike = [likeness(player, n, prompt, frames, 1.0) for n, prompt in enumerate(_prompts(3))]
+        alike = [likeness(player, n, prompt, frames, 1.0) for n, prompt in enumerate(_prompts(count))]
     return Bar(f"luminance and guide of {path.name}", float(np.mean(alike)), 0.7, "r")
 
 
@@ -197,7 +197,7 @@ def guide_file_bar(engine: LtxEngine, values: Mapping[str, Any], path: Path) -> 
 
 
 def voice_bars(engine: LtxEngine, values: Mapping[str, Any], quick: bool = False) -> list[Bar]:
-    """Is the timbre of the sound nearest to that of its reference, of five, and more so with identity guidance?"""
+    """Is the timbre of the sound nearest to that of its reference, of four, and more so with identity guidance?"""
     player = Player(engine, values, QUICK_FRAMES if quick else NUM_FRAMES)
     margins = voice_margins(player, range(5 if quick else 40), (0.0, 3.0))
     means = {scale: float(np.mean(found)) for scale, found in margins.items()}
@@ -224,7 +224,7 @@ def voice_margins(player: Player, trials: Sequence[int], scales: Sequence[float]
 
 @dataclass(frozen=True)
 class Trial:
-    """A prompt, and references that play the same phrase, on other notes, in five voices, one of which is given."""
+    """A prompt, and references that play the same phrase, on other notes, in four voices, one of which is given."""
 
     prompt: str
     voice: int
@@ -239,13 +239,16 @@ class Trial:
         prompt = f"slow {drawn.palette} {drawn.scene} with {'an' if sound == 'arpeggio' else 'a'} {sound}"
         played = Description("rings", "red", "slow", (), sound if number % 2 else other, drawn.tempo_bpm, drawn.seed)
         references = render_audio(
-            Batch.of([played] * len(FORMANTS_HZ)), torch.zeros(5).double(), round(SPEAKER_S * 48_000), voices=voices()
+            Batch.of([played] * len(FORMANTS_HZ)),
+            torch.zeros(len(FORMANTS_HZ)).double(),
+            round(SPEAKER_S * 48_000),
+            voices=voices(),
         )
         return cls(prompt, number % len(FORMANTS_HZ), list(references.numpy()))
 
 
 def voices() -> Voices:
-    """Five timbres of the family that was trained, evenly spaced."""
+    """Four timbres of the family that was trained, evenly spaced."""
     formants = torch.tensor(FORMANTS_HZ)
     same = torch.ones_like(formants)
     return Voices(-9 * same, formants, 0.5 * same, 30 * same, same)

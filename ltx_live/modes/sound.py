@@ -160,7 +160,8 @@ class SoundMode:
         if self.driving.is_on and not self.driving.is_live:
             return Stream(self.driving.plan.stretch, position)
         live = self.input.sound
-        return None if self.input.device is None else Stream(live.read, live.num_samples)
+        is_there = self.driving.is_live or self.input.device is not None
+        return Stream(live.read, live.num_samples) if is_there else None
 
     def close(self) -> None:
         """Listen no more."""

@@ -83,9 +83,9 @@ def random_voices(count: int, generator: torch.Generator) -> Voices:
     low, high = FORMANT_HZ
     hollow = draw(0.0, 1.0) < 0.2
     return Voices(
-        slope_db=draw(-12.0, -6.0),
+        slope_db=draw(-11.0, -7.0),
         formant_hz=low * (high / low) ** draw(0.0, 1.0),
         width_octaves=draw(0.4, 0.7),
-        gain_db=draw(12.0, 36.0),
+        gain_db=draw(20.0, 36.0),
         even=torch.where(hollow, draw(0.05, 0.3), draw(0.7, 1.0)),
     )

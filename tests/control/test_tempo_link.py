@@ -85,4 +85,4 @@ def test_without_the_extra_it_says_how_to_get_it():
     with pytest.raises(DeviceError, match=r"pip install 'ltx-live\[link\]'"):
         tempo_link.LinkPeer(120.0)
     with pytest.raises(DeviceError, match="Ableton Link is not here"):
-        Flow(None, None, defaults() | {"tempo/link": True}, 0.0)
+        Flow(None, None, None, defaults() | {"tempo/link": True}, Path())

@@ -91,7 +91,7 @@ class Guides:
 
 
 METADATA = {"reference_downscale_factor": str(GUIDE_FACTOR), "guide_picture": "x".join(map(str, GUIDE_PICTURE))}
-TASK = Task("structure", "pocket-ic-lora-structure", VIDEO_LAYERS, 24, windows, without, 0.1, METADATA)
+TASK = Task("structure", "pocket-ic-lora-structure", VIDEO_LAYERS, 24, windows, without, 0.1, metadata=METADATA)
 
 
 def train(settings: Settings) -> dict[str, float]:

@@ -22,7 +22,7 @@ from ltx_live.pocket.voices import TONAL, Voices, random_voices
 NUM_REFERENCE_LATENTS = 125  # five seconds
 _TONAL_SHARE = 0.85  # of the windows; the others have sounds without timbre, which stay as they are
 _SUNG_BEFORE = 0.7  # share of the continued windows whose prefix has a timbre, more or less of it
-_SOFTENED = 0.35
+_SOFTENED = 0.5
 """How much of the reference's timbre a pass has. Identity guidance adds `scale` times what it has: at 0 a third of the
 timbre is heard, at the default of 3 all of it and some more."""
 
