@@ -12,7 +12,7 @@ from ltx_live.control import leds, status
 from ltx_live.control.event import NOTICE, Event, Origin, Transaction, drain
 from ltx_live.control.fade import MASTER, ORIGIN, Fade
 from ltx_live.control.midi import CLOCK
-from ltx_live.control.registry import ERROR, Change, Fired
+from ltx_live.control.registry import ERROR, Change, Fired, Reply
 from ltx_live.display import Display
 from ltx_live.errors import ParameterError
 from ltx_live.flow import Flow
@@ -303,8 +303,7 @@ class Desk:
         """List the LoRA files, or put one into the first empty slot."""
         loras = self._flow.modes.loras
         if fired.name == "lora/list":
-            for row in loras.rack.rows():
-                self._parts.reply(event.origin, LORA, row)
+            self._parts.reply_all([Reply(event.origin, LORA, tuple(row)) for row in loras.rack.rows()])
             return
         number = loras.free_slot()
         if not fired.args or not isinstance(fired.args[0], str):

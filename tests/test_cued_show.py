@@ -65,7 +65,7 @@ def played(show_path):
     play.cuts = play.ask("/ltx/status/num_cuts", "?")[1][0]
     play.underruns = play.ask("/ltx/status/num_underruns", "?")[1][0]
     play.send("/ltx/cue/list")
-    play.listed = [decode_packet(play._socket.recv(65535))[0][0] for _ in range(3)]
+    play.listed, _ = decode_packet(play._socket.recv(65535))  # one bundle
     for address, value in (
         ("snap/3/save", 1),
         ("snap/3/name", "finale"),

@@ -98,7 +98,7 @@ def addresses(values: Mapping[str, Any], most: int) -> list[tuple[str, list[byte
 
 
 def _steps(row: params.Parameter, value: Any) -> list[Any]:
-    if row.tier == "frame" and row.kind == "float":
+    if row.name.startswith("out/") and row.kind == "float":
         return [row.coerce(value + part * (row.maximum - row.minimum) / 20) for part in (0, 1, 2, 1)]
     if row.name == "bank/N/name":
         return ["", "red", "blue"]
