@@ -190,7 +190,6 @@ def guide_file_bar(engine: LtxEngine, values: Mapping[str, Any], path: Path, cou
         frames = guide.wait(0, player.num_frames, FRAME_RATE)
     finally:
         guide.close()
-    frames = np.pad(frames, ((0, 0), (0, 16), (0, 16), (0, 0)), mode="edge")
     with playing(engine, STRUCTURE):
         alike = [likeness(player, n, prompt, frames, 1.0) for n, prompt in enumerate(_prompts(count))]
     return Bar(f"luminance and guide of {path.name}", float(np.mean(alike)), 0.7, "r")

@@ -26,6 +26,7 @@ _QUICK_REPEAT_S = 0.1  # the same for what is pressed in quick succession; 300 b
 _QUICK = ("tempo/tap", "tempo/nudge_up", "tempo/nudge_down", "mod/")
 _MAX_PRESSES = 256
 _FLOAT32_STEP = 2.0**-23
+_PROGRAMS = ("osc", "web")  # which send back what they were told
 _WITH_ANY_ARGUMENT = re.compile(
     r"sys/(ping|dump|subscribe|unsubscribe|quit)|out/fade|(ref|audioin)/seek|track/\d+|lora/(drop|list)|cue/(goto|list)"
 )
@@ -288,7 +289,8 @@ class Registry:
     def _set(self, name: str, row: Parameter, event: Event, draft: _Draft) -> None:
         value, is_as_sent = self._coerce(name, row, event)
         knows = {name: event.origin if is_as_sent else None}
-        if _is_same(row, value, self._values[name]):
+        before = self._values[name]
+        if value == before or (event.origin.kind in _PROGRAMS and _is_same(row, value, before)):
             draft.known_to |= knows
             draft.report(f"{name} is {short(value)}", event)
             return
