@@ -1,10 +1,13 @@
 """One tiny model for all tests that load networks; nothing heavy is imported before a test asks for it."""
 
 import importlib.util
+import os
 import sys
 from pathlib import Path
 
 import pytest
+
+os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")  # as the engine sets it, before torch is loaded
 
 HERE = Path(__file__).parent
 WRITER = HERE / "layout_writer.py"

@@ -208,12 +208,14 @@ def main(argv: list[str]) -> int:
     parser = Parser(prog="ltx-live bench tour", description=__doc__)
     parser.add_argument("--model", default="pocket")
     parser.add_argument("--preset", default="live")
+    parser.add_argument("--size", metavar="WxH", help="picture size (the model's own)")
     parser.add_argument("--pace", type=float, default=1.0, help="times the waits between the steps (1)")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep the recording and the log there")
     options = parser.parse_args(argv)
     with tempfile.TemporaryDirectory(prefix="ltx-live-tour-") as folder:
         home = options.keep.absolute() if options.keep else Path(folder)
-        told = tour(home, ["--model", options.model, "--preset", options.preset, "--seed", "7"], options.pace)
+        size = ["--size", options.size] if options.size else []
+        told = tour(home, ["--model", options.model, "--preset", options.preset, "--seed", "7", *size], options.pace)
     for text in told.missing:
         print(f"  not done: {text}")
     bars = [

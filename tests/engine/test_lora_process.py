@@ -40,10 +40,15 @@ def settings(tiny_folder) -> LtxSettings:
 
 @pytest.fixture(scope="module")
 def process(settings):
-    """The tiny model in a process of its own, and what it was ready with."""
+    """The tiny model in a process of its own, and what it was ready with.
+
+    It computes with one thread, as the tests here do: sums differ by the number of threads.
+    """
     spec = EngineSpec("ltx_live.engine.ltx", arguments={"settings": settings})
-    with Slots.create(64, 32, 3) as slots, EngineProcess(spec, slots) as process:
-        yield process, wait_for(process, Ready)[-1]
+    with pytest.MonkeyPatch.context() as patch, Slots.create(64, 32, 3) as slots:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        with EngineProcess(spec, slots) as process:
+            yield process, wait_for(process, Ready)[-1]
 
 
 def wait_for(process: EngineProcess, *kinds: type, number: int = 1, timeout_s: float = 60.0) -> list:
