@@ -135,7 +135,7 @@ class Flow:
         beats = MediaBeats(self.tempo, moment.now_s, moment.position)
         moment = dataclasses.replace(
             moment,
-            params=self.modes.applied(wanted),
+            params=self.modes.applied(wanted, self._session.expected_factor),
             sample=lambda params: self.modes.limited(params, self.reaction.apply(params)),
             land=beats.land,
             prompts=lambda params, start, index: self._travel.prompts(params, start, index, beats.beat_at),

@@ -34,6 +34,12 @@ class Lengths:
         num_prefix = num_prefix_frames(num_frames, PREFIX_FRAMES) if continues else 0
         return (num_frames - num_prefix) / params.frame_rate
 
+    def factor(self, params: Any) -> float | None:
+        """How many times faster than real time a whole, continued chunk is made; None before the first."""
+        num_frames = self.whole(params)
+        time_s = self._times.p95_s(num_frames, work(params))
+        return None if time_s is None else self.new_s(num_frames, params, True) / time_s
+
     def wanted_s(self, moment: Moment, continues: bool) -> float | None:
         """Unplayed seconds at which the next chunk, made twice, comes just in time; None before the first chunk."""
         params = moment.params

@@ -113,6 +113,10 @@ class Session:
         """(steps done, steps) of the request under way, (0, 0) when there is none."""
         return (0, 0) if self._running is None else (self._running.step, num_steps(self._running.request.params))
 
+    def expected_factor(self, params: Any) -> float | None:
+        """How many times faster than real time a whole chunk with these values will be made; None before the first."""
+        return None if self._engine is None else self._lengths.factor(params)
+
     def restart(self) -> None:
         """A gesture: the chunk that answers it starts a new take that continues nothing."""
         self._is_new_take = True

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 LEAST_FACTOR = 1.1
 """Times real time that a mode must be made at, else it gets fewer steps."""
 
@@ -17,7 +19,7 @@ class Pace:
     """Counts the steps of modes that cost more than plain text: those with a reference or with a speaker.
 
     `made` learns from every chunk how many times faster than real time it was made; `steps` is how many of the wanted
-    ones can be kept up. A change of mode begins with all of them.
+    ones can be kept up. Another mode begins with all of them, or where it is expected to be too slow with what is safe.
     """
 
     def __init__(self) -> None:
@@ -25,11 +27,17 @@ class Pace:
         self._steps: int | None = None
         self._num_slow = self._num_fast = 0
 
-    def steps(self, mode: object, wanted: int) -> int:
-        """Steps for the next chunk; `mode` says what makes it cost more, None for nothing."""
+    def steps(self, mode: object, wanted: int, expected: Callable[[], float | None] = lambda: None) -> int:
+        """Steps for the next chunk; `mode` says what makes it cost more, None for nothing.
+
+        `expected()` is how many times faster than real time it would be made with the wanted ones; None = not known.
+        """
         if mode != self._mode:
             self._mode, self._steps = mode, None
             self._num_slow = self._num_fast = 0
+            factor = None if mode is None else expected()
+            if factor is not None and factor < LEAST_FACTOR:
+                self._steps = max(FEWEST_STEPS, int(wanted * factor / SAFE_FACTOR))
         if self._steps is None or mode is None:
             return wanted
         return min(wanted, self._steps)
@@ -39,6 +47,8 @@ class Pace:
         if mode is None or mode != self._mode:
             return
         self._num_slow = self._num_slow + 1 if factor < LEAST_FACTOR else 0
+        if factor < 1:  # the next underrun is near
+            self._num_slow = NUM_SURE
         is_fast = steps < wanted and factor * steps / (steps + 1) > SAFE_FACTOR
         self._num_fast = self._num_fast + 1 if is_fast else 0
         if self._num_slow >= NUM_SURE and steps > FEWEST_STEPS:

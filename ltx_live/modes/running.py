@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -72,15 +72,19 @@ class Modes:
         yield from self.loras.tick()
         yield from self._voice()
 
-    def applied(self, params: Any) -> Any:
-        """GenerationParams with what is in use in the place of wishes; what changes nothing has its table's value."""
+    def applied(self, params: Any, expected: Callable[[Any], float | None] = lambda params: None) -> Any:
+        """GenerationParams with what is in use in the place of wishes; what changes nothing has its table's value.
+
+        `expected(params)` is how many times faster than real time a chunk would be made; None = not known.
+        """
         fields = {**self.image.fields(params), **self.guide.fields(params), **self.sound.fields(params)}
         follows = {"IC": self.guide.is_active, "ID": self.sound.has_speaker}
         fields |= self.loras.fields(params, follows)
         self.guide.factor = self.loras.factor(fields["lora_strength"])
         if not params.sigmas:
             wanted = params.num_steps
-            fields["num_steps"] = self._pace.steps(self._costly(), wanted)
+            all_steps = dataclasses.replace(params, **fields)
+            fields["num_steps"] = self._pace.steps(self._costly(), wanted, lambda: expected(all_steps))
             is_slower = fields["num_steps"] < wanted
             self._slower = f"steps {wanted} -> {fields['num_steps']} to keep up" if is_slower else ""
             if is_slower and params.schedule == "distilled":

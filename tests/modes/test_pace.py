@@ -14,9 +14,11 @@ def play(pace, mode, num_chunks, factor_at_8, wanted=8):
 
 
 def test_a_slow_mode_settles_where_it_is_kept_up():
+    steps = play(Pace(), "id", 12, 1.05)
+    assert steps[:NUM_SURE] == [8] * NUM_SURE and steps[-1] == 7 and 1.05 * 8 / 7 >= LEAST_FACTOR
     steps = play(Pace(), "id", 12, 0.8)
-    assert steps[:NUM_SURE] == [8] * NUM_SURE and steps[-1] == 5
-    assert 0.8 * 8 / steps[-1] >= LEAST_FACTOR
+    assert steps[:2] == [8, 5] and set(steps[1:]) == {5}, "slower than real time is answered at once"
+    assert 0.8 * 8 / 5 >= LEAST_FACTOR
     assert play(Pace(), "id", 30, 0.2)[-1] == FEWEST_STEPS
 
 
@@ -27,7 +29,7 @@ def test_a_fast_mode_and_plain_text_keep_all_their_steps():
 
 def test_one_slow_chunk_is_none():
     pace = Pace()
-    for factor in (0.5, 2.0, 0.5, 2.0):
+    for factor in (1.05, 2.0, 1.05, 2.0):
         assert pace.steps("id", 8) == 8
         pace.made("id", 8, 8, factor)
     assert pace.steps("id", 8) == 8
@@ -46,3 +48,10 @@ def test_fewer_wanted_steps_are_not_made_more():
     pace = Pace()
     play(pace, "id", 6, 0.8)
     assert pace.steps("id", 4) == 4
+
+
+def test_a_mode_that_is_expected_to_be_too_slow_begins_with_what_is_safe():
+    pace = Pace()
+    assert pace.steps("id", 8, lambda: 1.0) == 6 and pace.steps("id", 8, lambda: 9.0) == 6, "asked where it begins"
+    assert pace.steps("guide", 8, lambda: 1.2) == 8 and pace.steps("both", 8, lambda: 0.1) == FEWEST_STEPS
+    assert pace.steps(None, 8, lambda: 0.1) == 8 and pace.steps("id", 8, lambda: None) == 8
