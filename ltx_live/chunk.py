@@ -27,6 +27,9 @@ LATCH_SIGMA = 0.9
 DRIVING_CONTEXT_S = 1.25
 """Driving sound before a chunk's start, which its first latents hear: a second of them, and the reach of a latent."""
 
+LORA_WORK = 0.35
+"""What a live LoRA adds to a step: 0.31 s became 0.42 s with one of rank 64 on the full model (docs/LOG.md)."""
+
 WeightedPrompts = tuple[tuple[str, float], ...]
 """Texts with weights that sum to 1."""
 
@@ -59,12 +62,16 @@ def num_steps(params: Any) -> int:
 def work(params: Any) -> float:
     """What denoising a chunk costs, in steps of a chunk of the same length without inputs.
 
-    A speaker whose identity is amplified takes two passes a step; a reference adds its tokens to the picture's.
+    A speaker whose identity is amplified takes two passes a step; a reference adds its tokens to the picture's, and
+    every LoRA that is played beside the weights its branches.
     """
+    num_loras = sum(
+        bool(name) and strength > 0 for name, strength in zip(params.lora_name, params.lora_strength, strict=True)
+    )
     passes = 2 if params.audio_mode == "id_lora" and params.audio_input and params.identity_guidance_scale > 0 else 1
     reference = params.ref_source if params.control_strength > 0 else None
     tokens = 1 + 1 / getattr(reference, "factor", 1) ** 2 if reference else 1
-    return num_steps(params) * passes * tokens
+    return num_steps(params) * passes * tokens * (1 + LORA_WORK * num_loras)
 
 
 def chunk_seed(seed: int, index: int) -> int:

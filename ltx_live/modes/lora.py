@@ -69,7 +69,7 @@ class LoraMode:
             )
         ]
         return {
-            "lora_name": self.rack.played,
+            "lora_name": tuple("" if slot.is_merged else slot.played for slot in self.rack.slots),
             "lora_strength": tuple(strengths),
             "lora_active": (True,) * NUM_LORAS,
         }

@@ -16,7 +16,7 @@ NUM_SURE = 2
 
 
 class Pace:
-    """Counts the steps of modes that cost more than plain text: those with a reference or with a speaker.
+    """Counts the steps of modes that cost more than plain text: with a reference, a speaker or live LoRAs.
 
     `made` learns from every chunk how many times faster than real time it was made; `steps` is how many of the wanted
     ones can be kept up. Another mode begins with all of them, or where it is expected to be too slow with what is safe.

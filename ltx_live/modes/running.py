@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ltx_live.chunk import NO_INPUTS, SAMPLE_RATE_HZ, Chunk, ChunkRequest, num_steps
+from ltx_live.chunk import NO_INPUTS, SAMPLE_RATE_HZ, Chunk, ChunkRequest, num_steps, work
 from ltx_live.engine.process import Message
 from ltx_live.loras import Rack
 from ltx_live.modes.guide import GuideMode
@@ -34,6 +34,7 @@ class Modes:
         self.loras = LoraMode(rack)
         self._pace = Pace()
         self._slower = ""
+        self._mode: float | None = None
         self._has_sought_voice = False
 
     @property
@@ -84,7 +85,8 @@ class Modes:
         if not params.sigmas:
             wanted = params.num_steps
             all_steps = dataclasses.replace(params, **fields)
-            fields["num_steps"] = self._pace.steps(self._costly(), wanted, lambda: expected(all_steps))
+            self._mode = self._costly(all_steps)
+            fields["num_steps"] = self._pace.steps(self._mode, wanted, lambda: expected(all_steps))
             is_slower = fields["num_steps"] < wanted
             self._slower = f"steps {wanted} -> {fields['num_steps']} to keep up" if is_slower else ""
             if is_slower and params.schedule == "distilled":
@@ -96,8 +98,8 @@ class Modes:
         if moved is params:
             return params
         strengths = [new if old else 0.0 for old, new in zip(params.lora_strength, moved.lora_strength, strict=True)]
-        num_steps = self._pace.steps(self._costly(), moved.num_steps)
-        return dataclasses.replace(moved, lora_strength=tuple(strengths), num_steps=num_steps)
+        steps = self._pace.steps(self._mode, moved.num_steps)
+        return dataclasses.replace(moved, lora_strength=tuple(strengths), num_steps=steps)
 
     def filled(self, request: ChunkRequest) -> ChunkRequest | None:
         """The request with its inputs; None while they are being prepared: ask again with the same."""
@@ -111,17 +113,17 @@ class Modes:
         self.image.made(request)
         self.sound.made()
         factor = (chunk.end - chunk.cut) / SAMPLE_RATE_HZ / max(1e-6, took_s)
-        self._pace.made(self._costly(), num_steps(request.params), wanted_steps, factor)
+        self._pace.made(self._mode, num_steps(request.params), wanted_steps, factor)
 
     def close(self) -> None:
         """Let go of files and devices."""
         self.guide.close()
         self.sound.close()
 
-    def _costly(self) -> tuple[bool, bool] | None:
-        """What makes chunks cost more than plain text."""
-        costly = self.guide.is_active, self.sound.has_speaker
-        return costly if any(costly) else None
+    def _costly(self, params: Any) -> float | None:
+        """How many times more a step costs than one of plain text; None for no more."""
+        share = work(params) / num_steps(params)
+        return share if share > 1 else None
 
     def _voice(self) -> Iterator[Told]:
         """A speaker needs an ID-LoRA: one that is there is put into a slot, once for each time the mode is entered."""
