@@ -38,7 +38,7 @@ def test_both_choices_go_round():
 
 def test_other_keys_are_not_its_own():
     """B, F12 and what else the stage needs work as ever; Esc and L close it, which the window does."""
-    own = {"1", "2", "3", "4", "5", "6", "7", "8", "Up", "Down", "Enter"}
+    own = {"1", "2", "3", "4", "5", "6", "7", "8", "Up", "Down", "Left", "Right", "Enter"}
     assert {key.chord for key in active_keys() if Picker().press(key.chord, ROWS)} == own
 
 
