@@ -32,6 +32,10 @@ def limit_strobe(output: Any, limit_hz: float) -> Any:
     return dataclasses.replace(output, out_strobe=limit_hz) if output.out_strobe > limit_hz else output
 
 
+_BEGIN = 1e-6
+"""Where a strobe begins, in cycles: frames that fall on an edge are beyond it, however their sum is rounded."""
+
+
 class Motion:
     """What of the look goes on in time, whatever the number of draws: the strobe's light, and how long trails last.
 
@@ -45,7 +49,7 @@ class Motion:
         self.kept = 0.0
         self.time_s: float | None = None
         self._rate_hz = 0.0
-        self._phase = 0.0  # in cycles; the first half is light
+        self._phase = _BEGIN  # in cycles; the first half is light
 
     def advance(self, time_s: float, output: Any) -> None:
         """Go on to a time in seconds, with the rate and the feedback of OutputParams; a time before is no other."""
@@ -58,9 +62,9 @@ class Motion:
             self._phase = (self._phase + passed_s * self._rate_hz) % 1.0
         elif self._phase >= 0.5:  # what is dark is completed, in no more than the half of STROBE_LIMIT_HZ
             self._phase += passed_s * max(self._rate_hz, STROBE_LIMIT_HZ)
-            self._phase = self._phase if self._phase < 1 else 0.0
+            self._phase = self._phase if self._phase < 1 else _BEGIN
         else:
-            self._phase = 0.0
+            self._phase = _BEGIN
         self.is_lit = self._phase < 0.5
 
 
