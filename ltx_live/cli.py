@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ltx_live import __version__, params
-from ltx_live.config import Config
+from ltx_live.config import STROBE_LIMIT_HZ, Config
 from ltx_live.control.learn import ROWS
 from ltx_live.errors import ConfigError, LtxLiveError, ParameterError
 from ltx_live.options import (
@@ -129,7 +129,7 @@ def add_models_actions(command: Parser) -> None:
     proof.add_argument("--out", type=Path, metavar="FOLDER", help="where to write (a new folder in recordings)")
     add_lora_option(proof, "a LoRA to play at strength 0 and at its own")
     add_loading_options(proof)
-    action.set_defaults(preset=None, prompt=None, seed=None)
+    action.set_defaults(preset=None, prompt=None, seed=None, strobe_limit=STROBE_LIMIT_HZ)
     action.set_defaults(run=verify_model)
     add_home_option(action)
 

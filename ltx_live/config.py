@@ -19,6 +19,9 @@ EMBEDDED = ("pocket", "testcard")
 """Models that are always there and load within seconds."""
 
 OSC_FEEDBACK_PORT = 9131
+STROBE_LIMIT_HZ = 3.0
+"""Three flashes in a second are taken for safe with photosensitive epilepsy. Source: WCAG 2.2, criterion 2.3.1."""
+
 HOME_FOLDERS = ("models", "loras", "media", "recordings", "shows")
 
 
@@ -47,7 +50,8 @@ class Config:
     by their place as `lora/N`; `lora_unmatched` says what keys of theirs that match no layer are: an `error`, or a
     reason to `warn`; `osc` and `http` are (host, port), `http` None = off; `quit_word` is what `/ltx/sys/quit` must say
     to end the show, "" = it cannot; `midi` and `audio` are name patterns, "" = choose, "none" = off; `screen` counts
-    from 1; `window_px` is the window's size while it is not fullscreen; `duration_s` None = until quit.
+    from 1; `window_px` is the window's size while it is not fullscreen; `duration_s` None = until quit;
+    `strobe_limit_hz` is the fastest that `out/strobe` is shown.
 
     `show` is the show file and `state` where the last state is kept, None = nowhere; `cues` come from `cues_file`,
     `snapshots` are values by number, `own_bank` leaves empty slots of the bank empty; `base` are the values that there
@@ -84,6 +88,7 @@ class Config:
     window_px: tuple[int, int] = (1024, 576)
     record: Path | None = None
     duration_s: float | None = None
+    strobe_limit_hz: float = STROBE_LIMIT_HZ
 
     def folder(self, name: str) -> Path:
         """A folder of the home (`models`, `loras`, `media`, `recordings`, `shows`), made at first need."""

@@ -53,6 +53,8 @@ def add_generation_options(command: Parser) -> None:
     command.add_argument("--seed", type=int, metavar="N", help="base seed; also stops its changing by itself")
     add_text_encoder_option(command)
     add_lora_option(command, "a LoRA, played as lora/1, the next as lora/2, ...")
+    rate: dict[str, Any] = {"type": hertz, "default": config.STROBE_LIMIT_HZ, "metavar": "HZ"}
+    command.add_argument("--strobe-limit", **rate, help="fastest out/strobe; above 3 Hz it can set off seizures (3)")
     add_loading_options(command)
     add_home_option(command)
 
@@ -220,6 +222,18 @@ def gibibytes(text: str) -> float:
     return number
 
 
+def hertz(text: str) -> float:
+    """A rate that `out/strobe` can have."""
+    row = params.find("out/strobe")
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not row.minimum <= number <= row.maximum:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number of Hz, {row.range_text}")
+    return number
+
+
 def mp4_path(text: str) -> Path:
     """The path of a file to write, which is always MP4."""
     path = Path(text).expanduser()
@@ -277,6 +291,7 @@ def generation_config(args: argparse.Namespace, layers: Layers = Layers(), **set
         lora_unmatched=args.lora_unmatched,
         values=values,
         base=config.initial_values(args.model, args.preset, {}),
+        strobe_limit_hz=args.strobe_limit,
     )
 
 

@@ -31,6 +31,9 @@ NUM_MODULATORS = 8
 SIGNALS = ("level", "low", "mid", "high", "onset")
 """What a modulator can follow of a sound."""
 SHAPES = ("sine", "triangle", "saw", "square", "random", "envelope", *SIGNALS)
+MIRRORS = ("none", "h", "v", "quad")
+UNDERRUNS = ("hold", "loop", "pingpong", "black")
+"""What can be shown when nothing is left to play."""
 NUM_TRACKS = 32
 NUM_SNAPSHOTS = 32
 SEED_MAX = 2**31 - 1
@@ -187,8 +190,18 @@ PARAMETERS: tuple[Parameter, ...] = (
     _bool("out/freeze", False, "frame", "hold the displayed frame while sound and generation go on"),
     _float("out/brightness", 0.0, -1, 1, "frame", "added to every colour"),
     _float("out/contrast", 1.0, 0, 2, "frame", "gain around middle grey"),
+    _float("out/gamma", 1.0, 0.2, 5, "frame", "above 1 lifts what is dark"),
     _float("out/saturation", 1.0, 0, 2, "frame", "0 = grey"),
     _float("out/hue", 0.0, -180, 180, "frame", "hue rotation", unit="deg"),
+    _float("out/invert", 0.0, 0, 1, "frame", "1 = negative"),
+    _enum("out/mirror", "none", MIRRORS, "frame", "left half on the right (h), top half below (v), or both"),
+    _float("out/panx", 0.0, -1, 1, "frame", "moves the picture right (+), in parts of its width"),
+    _float("out/pany", 0.0, -1, 1, "frame", "moves the picture down (+), in parts of its height"),
+    _float("out/zoom", 1.0, 0.25, 4, "frame", "size of the picture, around the middle"),
+    _float("out/rotate", 0.0, -180, 180, "frame", "turns the picture clockwise", unit="deg"),
+    _float("out/feedback", 0.0, 0, 0.98, "frame", "trails: what stays of the picture before, 60 times a second"),
+    _float("out/strobe", 0.0, 0, 20, "frame", "light and dark, 0 = off; as fast as --strobe-limit lets it", unit="Hz"),
+    _enum("out/underrun", "hold", UNDERRUNS, "frame", "what is shown when nothing is left to play; sound fades out"),
     _float("out/crossfade", 0.25, 0, 2, "frame", "longest picture fade at a seam", unit="s"),
     _enum("out/fit", "letterbox", ("letterbox", "fill"), "frame", "how the picture meets the window"),
     # Sound.

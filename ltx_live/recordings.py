@@ -16,12 +16,14 @@ from ltx_live.engine.slots import SlotLayout
 from ltx_live.errors import MediaError, ParameterError
 from ltx_live.media.image import write_png
 from ltx_live.params import OutputParams
+from ltx_live.stage.look import limit_strobe
 from ltx_live.stage.player import Player
 from ltx_live.stage.recorder import Composer, Recorder
-from ltx_live.stage.timeline import Picture, Timeline
+from ltx_live.stage.timeline import Picture
 
 log = logging.getLogger(__name__)
 
+PictureAt = Callable[[float], Picture | None]
 Say = Callable[[str, int], None]
 
 
@@ -63,7 +65,7 @@ class Recordings:
         """Write what is shown as PNG; the file is made beside the show. Raises ParameterError before the first one."""
         if picture is None:
             raise ParameterError("/ltx/rec/still: there is no picture yet")
-        composer.compose(picture, output)
+        composer.compose(picture, limit_strobe(output, self.config.strobe_limit_hz))
         path = self.new_path(name, ".png")
         path.touch()  # so that the next one gets another name
         threading.Thread(target=self._write_still, args=(path, composer.grab().copy()), name="still").start()
@@ -75,10 +77,10 @@ class Recordings:
         except MediaError as error:
             log.warning("%s", error)
 
-    def update(self, position: float, timeline: Timeline, composer: Composer, output: OutputParams) -> None:
+    def update(self, position: float, picture_at: PictureAt, composer: Composer, output: OutputParams) -> None:
         """Hand over what was seen and heard; tell of recordings that are complete."""
         if self.current is not None:
-            self.current.update(position, timeline.frame_at, composer, output)
+            self.current.update(position, picture_at, composer, output)
             if self.current.is_over:
                 self.stop()
         for recorder in [recorder for recorder in self._closing if recorder.is_closed]:

@@ -36,7 +36,7 @@ from ltx_live.modes.use import Setting
 from ltx_live.moment import Moment
 from ltx_live.session import Session
 from ltx_live.stage.limiter import LOOKAHEAD_SAMPLES, Limiter
-from ltx_live.stage.look import NumpyCompositor
+from ltx_live.stage.look import NumpyCompositor, limit_strobe
 from ltx_live.stage.playlist import read
 from ltx_live.stage.timeline import Timeline
 from ltx_live.tempo import Tempo
@@ -73,7 +73,8 @@ def run(config: Config, seconds: float, out: Path) -> int:
         engine = load_engine(spec, report)
         bar.update(task, description="rendering")
         with VideoWriter(out, engine.info.width, engine.info.height, frame_rate) as writer:
-            film = Film(writer, params.snapshot(params.OutputParams, config.values), num_frames, frame_rate)
+            output = limit_strobe(params.snapshot(params.OutputParams, config.values), config.strobe_limit_hz)
+            film = Film(writer, output, num_frames, frame_rate)
             with contextlib.closing(modes_of(config)) as modes:
                 settle(modes)
                 made = chunks(engine, dataclasses.replace(generation, pause=False), config.values["tempo/bpm"], modes)
@@ -175,7 +176,8 @@ class Film:
         last = timeline.end >= self._num_samples + self._unsettled
         settled = self._num_samples if last else timeline.end - self._unsettled
         while not self.is_complete and (position := self._position) < settled:
-            self._compositor.compose(timeline.frame_at(position), self._output)
+            picture = dataclasses.replace(timeline.frame_at(position), time_s=position / SAMPLE_RATE_HZ)
+            self._compositor.compose(picture, self._output)
             self._writer.write_frame(self._compositor.grab())
             self._write_sound(min(self._position, settled))
         timeline.advance(self._writer.num_samples, timeline.playlist.generation)

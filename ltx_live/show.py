@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import math
 import time
@@ -19,6 +20,7 @@ from ltx_live.messages import Messages
 from ltx_live.moment import Moment
 from ltx_live.parts import Parts
 from ltx_live.recordings import Recordings
+from ltx_live.stage.look import limit_strobe
 from ltx_live.stage.playlist import EMPTY
 from ltx_live.stage.timeline import Picture, Timeline
 from ltx_live.travel import texts
@@ -52,6 +54,8 @@ class Show:
         self._timeline = Timeline()
         self._position = 0.0
         self._position_s = self._started_s  # when it was read
+        self._ended_s: float | None = None  # when nothing was left to play
+        self._is_strobe_limited = False
         self._first_picture_s: float | None = None
         self._engine_info: EngineInfo | None = None
         self._loading = ""
@@ -115,7 +119,7 @@ class Show:
         self._messages.tell_count(self.parts.web.num_bad, "bad WebSocket message", "ignored")
         reaction = self._flow.reaction
         reaction.update(self._position_s, self._position, self.parts.audio.player.playlist)
-        output = self._output = reaction.apply(self._desk.output)
+        output = self._output = self._limited(reaction.apply(self._desk.output))
         silent = output.audio_mute or output.out_blackout
         self.parts.audio.player.target_gain = 0.0 if silent else output.audio_volume * output.out_master
 
@@ -125,7 +129,7 @@ class Show:
 
     def record(self) -> None:
         """Record what was seen and heard."""
-        self.recordings.update(self._position, self._timeline, self.parts.composer, self._output)
+        self.recordings.update(self._position, self._picture_at, self.parts.composer, self._output)
 
     def ask(self) -> None:
         """Let go of what is played, and ask the engine for what comes next."""
@@ -196,7 +200,31 @@ class Show:
 
     def _picture(self) -> Picture | None:
         """What is shown now."""
-        return self._timeline.frame_at(self._shown_position)
+        return self._picture_at(self._position, self._position - self._shown_position)
+
+    def _picture_at(self, position: float, delay: float = 0.0) -> Picture | None:
+        """What is shown when a media position is heard, `delay` samples late, with the time of that."""
+        time_s = self._position_s + (position - self._position) / SAMPLE_RATE_HZ
+        way = self._output.out_underrun
+        if position < self._timeline.end:
+            self._ended_s = None
+        elif self._ended_s is None:
+            self._ended_s = time_s
+        if self._ended_s is None or way == "hold":
+            picture = self._timeline.frame_at(position - delay)
+        else:
+            picture = self._timeline.again(max(0.0, time_s - self._ended_s), way)
+        return picture and dataclasses.replace(picture, time_s=time_s)
+
+    def _limited(self, output: params.OutputParams) -> params.OutputParams:
+        """With a strobe that is no faster than the show was started for; that is told once each time."""
+        limit_hz = self._config.strobe_limit_hz
+        limited = limit_strobe(output, limit_hz)
+        is_limited = limited is not output
+        if is_limited and not self._is_strobe_limited:
+            self.say(f"/ltx/out/strobe: shown at {limit_hz:g} Hz at most; start with --strobe-limit to allow more")
+        self._is_strobe_limited = is_limited
+        return limited
 
     def _append(self, chunk: Chunk) -> None:
         player = self.parts.audio.player

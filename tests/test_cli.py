@@ -155,6 +155,7 @@ def test_options_of_osc_become_its_options():
     assert made.osc_options.allow == ("10.0.0.7/32", "192.168.1.0/24")
     assert (made.osc_options.reply_port, made.osc_options.aliases, made.osc_options.log) == (9001, "resolume", True)
     assert made.quit_word == "good night"
+    assert (made.strobe_limit_hz, show("--strobe-limit", "12").strobe_limit_hz) == (3.0, 12.0)
     assert show().osc_options == OscOptions() and show().quit_word == ""
 
 

@@ -60,6 +60,9 @@ def test_the_look_applies(tmp_path):
     bright, _ = rendered(tmp_path / "a.mp4", "testcard", 0.5)
     dim, _ = rendered(tmp_path / "b.mp4", "testcard", 0.5, **{"out/master": 0.5})
     assert dim.mean() == pytest.approx(bright.mean() / 2, rel=0.05)
+    strobed, _ = rendered(tmp_path / "c.mp4", "testcard", 1.0, **{"out/strobe": 20})
+    lit = strobed.max(axis=(1, 2, 3)) > 150
+    assert lit.tolist() == [k // 4 % 2 == 0 for k in range(24)], "3 Hz at most"
 
 
 def test_the_same_command_gives_the_same_file(tmp_path):

@@ -32,7 +32,19 @@ STREAM_EVERY = 20
 MASTER = "/ltx/out/master"
 SHOWN_LIMIT_S = 2.0
 _MAX_MESSAGES = 1_000_000
-_UNTOUCHED = ("out/master", "out/opacity", "out/blackout", "out/freeze", "out/hue", "window/", "audio/", "av/", "sys/")
+_UNTOUCHED = (
+    "out/master",
+    "out/opacity",
+    "out/blackout",
+    "out/freeze",
+    "out/hue",
+    "out/feedback",
+    "out/strobe",
+    "window/",
+    "audio/",
+    "av/",
+    "sys/",
+)
 _WIDTH_PX, _HEIGHT_PX = 1280, 800
 
 Packet = tuple[str, bytes]

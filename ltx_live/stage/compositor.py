@@ -13,7 +13,8 @@ import numpy as np
 from pyglet import gl
 from pyglet.graphics.shader import Shader, ShaderProgram
 
-from ltx_live.stage.look import level
+from ltx_live.stage.geometry import View, view
+from ltx_live.stage.look import Motion, level
 from ltx_live.stage.timeline import Frame, Picture
 
 
@@ -30,9 +31,10 @@ def _generate(function: Any) -> int:
 
 
 class _Texture:
-    """An RGB texture that knows which frame it holds."""
+    """An RGB texture that knows which frame it holds; of bytes, or of floats for what changes by less than a byte."""
 
-    def __init__(self, unit: int) -> None:
+    def __init__(self, unit: int, form: int = gl.GL_RGB8) -> None:
+        self._form = form
         self.name = _generate(gl.glGenTextures)
         self.key: tuple[int, int, int] | None = None
         self.size = (0, 0)
@@ -47,9 +49,9 @@ class _Texture:
         gl.glBindTexture(gl.GL_TEXTURE_2D, self.name)
 
     def resize(self, width: int, height: int) -> None:
-        """Make room for (height, width, 3) bytes in the bound texture."""
+        """Make room for (height, width, 3) colours in the bound texture."""
         gl.glTexImage2D(
-            gl.GL_TEXTURE_2D, 0, gl.GL_RGB8, width, height, 0, gl.GL_RGB, gl.GL_UNSIGNED_BYTE, c_void_p(None)
+            gl.GL_TEXTURE_2D, 0, self._form, width, height, 0, gl.GL_RGB, gl.GL_UNSIGNED_BYTE, c_void_p(None)
         )
         self.size = (width, height)
 
@@ -68,12 +70,29 @@ class _Texture:
         self.key = frame.key
 
 
+def _colour(output: Any, is_lit: bool) -> dict[str, float]:
+    """The uniforms of colour and level."""
+    names = "brightness", "contrast", "gamma", "saturation", "invert"
+    colour = {name: getattr(output, f"out_{name}") for name in names}
+    return colour | {"hue": output.out_hue / 60, "level": level(output) * is_lit}
+
+
+def _placed(view: View | None) -> dict[str, Any]:
+    """The uniforms of geometry."""
+    if view is None:
+        return {"is_placed": 0, "matrix": (1.0, 0.0, 0.0, 1.0), "pan": (0.0, 0.0), "mirror": (0.0, 0.0), "zoom": 1.0}
+    return view._asdict() | {"is_placed": 1, "mirror": tuple(map(float, view.mirror))}
+
+
 class Compositor:
     """Holds the composed picture at the size of its frames, in a texture, top row first."""
 
     def __init__(self) -> None:
         self._look, self._present, self._card = _program("look"), _program("present"), _program("card")
         self._frame, self._incoming, self._composed = _Texture(0), _Texture(1), _Texture(0)
+        self._trail, self._next_trail = _Texture(2, gl.GL_RGBA32F), _Texture(2, gl.GL_RGBA32F)
+        self._has_trail = False
+        self._motion = Motion()
         self._mix = 0.0
         self._done: tuple[Any, ...] = ()
         self.attach()
@@ -83,33 +102,59 @@ class Compositor:
         self._vertices = _generate(gl.glGenVertexArrays)
         self._target = _generate(gl.glGenFramebuffers)
         if self._composed.size != (0, 0):
-            self._aim()
+            self._aim(0, self._composed)
 
     def compose(self, picture: Picture | None, output: Any) -> bool:
         """Take the picture, unless frozen, and give it the look of OutputParams; True when the result changed."""
         frozen = output.out_freeze and self._frame.key is not None
         if picture is not None and not frozen:
             self._take(picture)
+        if picture is not None:
+            self._motion.advance(picture.time_s, output)
         if self._frame.key is None:
             return False
-        look = (output.out_brightness, output.out_contrast, output.out_saturation, output.out_hue / 60, level(output))
-        wanted = (self._frame.key, self._incoming.key if self._mix else None, self._mix, *look)
+        wanted = self._wanted(output)
         if wanted == self._done:
             return False
         self._done = wanted
         if self._composed.size != self._frame.size:
             self._composed.bind(0)
             self._composed.resize(*self._frame.size)
-            self._aim()
+            self._aim(0, self._composed)
+            self._aim(1, None)  # a trail of another size
+            self._has_trail = False
+        self._render(output)
+        return True
+
+    def _wanted(self, output: Any) -> tuple[Any, ...]:
+        """All that the composed picture depends on."""
+        moving = self._motion.time_s if output.out_feedback else None
+        frames = self._frame.key, self._incoming.key if self._mix else None, self._mix, moving
+        return *frames, view(output, *self._frame.size), *_colour(output, self._motion.is_lit).values()
+
+    def _render(self, output: Any) -> None:
+        """Draw the frames with their look into the composed texture, and what feedback keeps into the trail's."""
+        uniforms = {"mix_amount": self._mix, "frame": 0, "incoming": 1, "trail": 2}
+        uniforms |= _colour(output, self._motion.is_lit) | _placed(view(output, *self._frame.size))
+        targets = [gl.GL_COLOR_ATTACHMENT0]
+        uniforms["kept"] = self._motion.kept if self._has_trail else 0.0
+        self._has_trail = bool(output.out_feedback)
+        if self._has_trail:
+            if self._next_trail.size != self._frame.size:
+                self._next_trail.bind(2)
+                self._next_trail.resize(*self._frame.size)
+            self._aim(1, self._next_trail)
+            targets.append(gl.GL_COLOR_ATTACHMENT1)
         gl.glBindFramebuffer(gl.GL_FRAMEBUFFER, self._target)
+        gl.glDrawBuffers(len(targets), (gl.GLenum * len(targets))(*targets))
         gl.glViewport(0, 0, *self._composed.size)
-        names = ("brightness", "contrast", "saturation", "hue", "level")
-        uniforms = dict(zip(names, look, strict=True)) | {"mix_amount": self._mix, "frame": 0, "incoming": 1}
+        self._trail.bind(2)
         self._incoming.bind(1)
         self._frame.bind(0)
         self._draw(self._look, uniforms)
         gl.glBindFramebuffer(gl.GL_FRAMEBUFFER, 0)
-        return True
+        if self._has_trail:
+            self._trail, self._next_trail = self._next_trail, self._trail
 
     @property
     def empty(self) -> bool:
@@ -153,10 +198,11 @@ class Compositor:
             self._incoming.upload(picture.incoming, 1)
         self._mix = picture.mix if picture.incoming is not None else 0.0
 
-    def _aim(self) -> None:
-        """Make the framebuffer draw into the composed texture."""
+    def _aim(self, place: int, texture: _Texture | None) -> None:
+        """Make output `place` of the shader be drawn into a texture, or nowhere."""
+        target = gl.GL_COLOR_ATTACHMENT0 + place
         gl.glBindFramebuffer(gl.GL_FRAMEBUFFER, self._target)
-        gl.glFramebufferTexture2D(gl.GL_FRAMEBUFFER, gl.GL_COLOR_ATTACHMENT0, gl.GL_TEXTURE_2D, self._composed.name, 0)
+        gl.glFramebufferTexture2D(gl.GL_FRAMEBUFFER, target, gl.GL_TEXTURE_2D, texture.name if texture else 0, 0)
         gl.glBindFramebuffer(gl.GL_FRAMEBUFFER, 0)
 
     def _draw(self, program: ShaderProgram, uniforms: dict[str, Any]) -> None:

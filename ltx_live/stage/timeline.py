@@ -14,6 +14,9 @@ from ltx_live.stage.playlist import CUT_SAMPLES, EMPTY, TAIL_SAMPLES, Playlist, 
 
 log = logging.getLogger(__name__)
 
+BLACK = -1
+"""The number of the black frame after the last one of a chunk."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
@@ -32,11 +35,15 @@ class Frame:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Picture:
-    """What to show: `frame`, and while a seam is crossed the next chunk's frame, blended in by `mix` 0..1."""
+    """What to show: `frame`, and while a seam is crossed the next chunk's frame, blended in by `mix` 0..1.
+
+    `time_s` is when, in seconds of a clock that goes on where the media waits.
+    """
 
     frame: Frame
     incoming: Frame | None = None
     mix: float = 0.0
+    time_s: float = 0.0
 
     @property
     def newest(self) -> Frame:
@@ -138,6 +145,23 @@ class Timeline:
             return Picture(frame)
         mix = (position - shown.fade_start) / (shown.fade_end - shown.fade_start)
         return Picture(self._shown[index - 1].frame_at(position), frame, mix)
+
+    def again(self, elapsed_s: float, way: str) -> Picture | None:
+        """What to show so long after nothing was left to play: `hold`, `loop`, `pingpong` or `black`.
+
+        The last chunk's frames go round from its first, or back from its last. None before the first chunk.
+        """
+        if not self._shown:
+            return None
+        chunk = self._shown[-1].chunk
+        last, passed = chunk.num_frames - 1, math.floor(elapsed_s * chunk.frame_rate + 1e-6)
+        if way == "black":
+            return Picture(Frame(np.zeros_like(chunk.frames[last]), chunk.index, BLACK, chunk.epoch))
+        if way == "loop":
+            number = passed % chunk.num_frames
+        else:
+            number = abs(last - passed % (2 * last)) if way == "pingpong" and last else last
+        return Picture(Frame(chunk.frames[number], chunk.index, number, chunk.epoch))
 
     def append(self, chunk: Chunk, committed: int = 0, crossfade_s: float = 0.25) -> None:
         """Put a chunk in; its new material replaces everything from its cut on, and `playlist` is renewed.

@@ -188,6 +188,27 @@ def test_the_last_frame_is_held_in_an_underrun_and_the_next_chunk_goes_on():
     assert (resumed.frame.chunk, resumed.frame.number, resumed.incoming) == (1, 9, None)
 
 
+def test_what_is_shown_when_nothing_is_left_goes_round_back_or_black():
+    timeline = Timeline()
+    assert timeline.again(0.0, "loop") is None
+    timeline.append(make_chunk(0, 0, num_overlap=0))
+    timeline.append(make_chunk(1, timeline.end, num_new=6, num_overlap=4))
+
+    def numbers(way, times_s):
+        return [timeline.again(time_s, way).frame.number for time_s in times_s]
+
+    times_s = [k / 24 for k in range(20)]
+    assert numbers("hold", times_s) == [9] * 20
+    assert numbers("loop", times_s) == [*range(10), *range(10)]
+    assert numbers("pingpong", times_s) == [9, 8, 7, 6, 5, 4, 3, 2, 1, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 8]
+    black, shown = timeline.again(0.5, "black").frame, timeline.again(0.5, "loop").frame
+    assert not black.pixels.any() and black.pixels.shape == shown.pixels.shape and shown.pixels.any()
+    assert (black.chunk, black.epoch) == (1, 0) and black.key != timeline.again(0.5, "hold").frame.key
+    timeline = Timeline()
+    timeline.append(make_chunk(0, 0, num_new=1, num_overlap=0))
+    assert timeline.again(3.3, "pingpong").frame.number == 0
+
+
 def test_a_new_take_dissolves_after_its_start():
     timeline = Timeline()
     timeline.append(make_chunk(0, 0, num_overlap=0))
