@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from ltx_live.control import leds, status
 from ltx_live.control.event import NOTICE, Event, Origin, Transaction, drain
@@ -17,6 +18,7 @@ from ltx_live.display import Display
 from ltx_live.errors import ParameterError
 from ltx_live.flow import Flow
 from ltx_live.gestures import landing_rules
+from ltx_live.modes.running import FOLLOWED
 from ltx_live.modes.use import Arrival, Setting, Told
 from ltx_live.parts import Parts
 from ltx_live.playback import MORPH
@@ -62,10 +64,27 @@ class Desk:
         self._seen = seen
         self._say = recordings.say
         self._is_pocket = recordings.config.model == "pocket"
-        self._take_values()
+        self._landing_rules: dict[str, str] | None = None
         meaning = self._understand(parts.registry.values["prompt"])
         if meaning is not None and meaning.unknown:
             self._tell_understood(meaning)
+
+    @property
+    def output(self) -> Any:
+        """OutputParams as they are now."""
+        return self._parts.registry.output()
+
+    @property
+    def generation(self) -> Any:
+        """GenerationParams as they are now."""
+        return self._parts.registry.generation()
+
+    @property
+    def rules(self) -> dict[str, str]:
+        """Where gestures land, as of `landing_rules`; without what glides."""
+        if self._landing_rules is None:
+            self._landing_rules = landing_rules(self._parts.registry.values)
+        return self._parts.playback.soften(self._landing_rules)
 
     def obey(self) -> None:
         """Let take effect what happens by itself, and the controls that have come."""
@@ -86,8 +105,7 @@ class Desk:
 
     def asked(self) -> None:
         """A chunk is made with the present values."""
-        if self._parts.playback.asked():
-            self._take_values()
+        self._parts.playback.asked()
 
     def hear_modes(self, told: Told) -> None:
         """Do what the modes have to tell: show it, set what follows from it, and let what has arrived be pending."""
@@ -129,10 +147,7 @@ class Desk:
                 self._say_line(str(event.args[0]), logging.INFO)
         if outcome.messages and not is_morph:
             self.control = outcome.messages[-1]
-        if outcome.changes:
-            self._take_values(outcome.changes)
-            self._flow.modes.take(registry.values)
-            self._flow.reaction.take(registry.values)
+        self._hand_on([change.name for change in outcome.changes])
         if registry.epoch != epoch and not is_morph:
             self._display.latency.asked(registry.epoch, events[0].time_s)
         for change in outcome.changes:
@@ -152,17 +167,14 @@ class Desk:
         states["tempo/tap"] = self._flow.tempo.beat_at(now_s) % 1 < TAP_LIGHT_BEATS
         return leds.Seen(registry.values, registry.pending(), states)
 
-    def _take_values(self, changed: Iterable[Change] | None = None) -> None:
-        """Read the values anew, or what these changes concern: this happens at every message."""
-        registry = self._parts.registry
-        tiers = {"frame", "chunk"} if changed is None else {change.tier for change in changed}
-        if "frame" in tiers:
-            self.output = registry.output()
-        if tiers - {"frame"}:
-            self.generation = registry.generation()
-        if changed is None or any(change.name.startswith(("land/", "tempo/quantise")) for change in changed):
-            self._landing_rules = landing_rules(registry.values)
-        self.rules = self._parts.playback.soften(self._landing_rules)
+    def _hand_on(self, names: Sequence[str]) -> None:
+        """Let those follow these values whom they concern: this happens at every message, so it must be cheap."""
+        values = self._parts.registry.values
+        if any(name.startswith(("land/", "tempo/quantise")) for name in names):
+            self._landing_rules = None
+        if any(FOLLOWED.fullmatch(name) for name in names):
+            self._flow.modes.take(values)
+        self._flow.reaction.take(values, names)
 
     def _say_line(self, text: str, level: int = logging.WARNING) -> None:
         if text:
@@ -182,8 +194,8 @@ class Desk:
                 self._tell_understood(meaning, event.origin)
         if change.name == MASTER and event.origin != ORIGIN:
             self._fade.stop()
-        if change.name.startswith("prompt"):
-            self._flow.encode(texts(self.generation))
+        if change.name.startswith("prompt") and isinstance(change.new, str):  # weights bring no new text
+            self._flow.encode(texts(self._parts.registry.edited()))
         elif re.fullmatch(r"bank/\d+/text", change.name):
             self._flow.encode((change.new,))
         elif change.name.startswith("tempo/"):

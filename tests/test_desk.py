@@ -1,0 +1,68 @@
+"""What the desk does with transactions, in a whole show without a window."""
+
+import contextlib
+import time
+
+import pytest
+from ticked_show import Play
+
+from ltx_live import params
+from ltx_live.control.event import Event, Origin
+
+PEER = Origin("osc", "127.0.0.1", ("127.0.0.1", 5000))
+
+
+@pytest.fixture
+def play(tmp_path):
+    with contextlib.ExitStack() as parts:
+        yield Play(tmp_path, parts)
+
+
+def test_a_message_makes_no_snapshot_of_all_values(play, monkeypatch):
+    """2,000 messages a second: what is made of all values is made when it is read, once a tick."""
+    made = []
+    snapshot = params.snapshot
+    monkeypatch.setattr(params, "snapshot", lambda cls, values: made.append(cls) or snapshot(cls, values))
+    desk, values = play.show._desk, play.show.parts.registry.values
+    for number in range(100):
+        for name in ("react/attack", "mod/2/depth", "snap/morph", "prompts/1/weight", "drift_anchor"):
+            desk.apply((Event(f"/ltx/{name}", (number / 100,), PEER, time.perf_counter()),))
+    assert values["mod/2/depth"] == 0.99 and made == []
+    assert desk.output.react_attack == 0.99 and desk.generation.drift_anchor == 0.99
+    assert len(made) == 2
+    assert desk.output is desk.output and desk.generation is desk.generation
+
+
+def test_a_modulator_that_is_switched_off_and_on_within_a_tick_begins_anew(play):
+    play.send("/ltx/mod/1/rate", 0.01)
+    play.send("/ltx/mod/1/active", 1)
+    play.tick()
+    wave = play.show._flow.reaction._modulators._modulators[0]
+    wave.cycles = 0.5
+    play.send("/ltx/mod/1/active", 0)
+    play.send("/ltx/mod/1/active", 1)
+    play.show.take()
+    assert wave.cycles == 0.0
+
+
+def test_held_prompts_are_not_played_until_they_are_applied(play):
+    play.send("/ltx/prompt", "a")
+    play.until(lambda: any(request.played[0][0] == "a" for request in play.asked))
+    play.send("/ltx/prompt/hold", 1)
+    play.send("/ltx/prompt", "b")
+    play.tick()
+    assert play.show._status().prompt_pending == "b"
+    num = len(play.asked)
+    play.until(lambda: len(play.asked) > num + 1)
+    assert {request.played[0][0] for request in play.asked[num:]} == {"a"}
+    assert play.show._status().prompt_pending == "b"
+    play.send("/ltx/prompt/apply")
+    play.until(lambda: play.show._status().prompt_applied == "b")
+
+
+def test_a_chunk_is_as_long_as_beats(play):
+    play.send("/ltx/beats", 2)
+    play.until(lambda: play.asked and play.asked[-1].params.num_frames == 33)
+    assert play.show.parts.registry.values["num_frames"] == 57
+    play.send("/ltx/beats", 0)
+    play.until(lambda: play.asked[-1].params.num_frames == 57)
