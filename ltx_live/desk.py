@@ -35,6 +35,7 @@ CONTROL_S = 0.01
 TAP_LIGHT_BEATS = 0.25
 """So long a light for tapping the tempo is on at every beat."""
 
+DEVICE = "audio/device"
 MODES = Origin("app", "modes")
 
 
@@ -200,6 +201,8 @@ class Desk:
             self._flow.encode((change.new,))
         elif change.name.startswith("tempo/"):
             self._flow.take_tempo(self._parts.registry.values, event.time_s)
+        elif change.name == DEVICE:
+            self._parts.audio.change(change.new)
         elif change.tier == "reload":
             self._say_line(f"{change.name} = {change.new} takes effect when the show is started anew")
 
@@ -228,6 +231,8 @@ class Desk:
                 self._record(fired.name)
             case "image":
                 self._lead(fired.name)
+            case "audio":
+                self._say_line(self._parts.audio.restart(), logging.INFO)
             case "ref" | "audioin":
                 self._seek(fired)
             case "track":

@@ -66,3 +66,30 @@ def test_a_chunk_is_as_long_as_beats(play):
     assert play.show.parts.registry.values["num_frames"] == 57
     play.send("/ltx/beats", 0)
     play.until(lambda: play.asked[-1].params.num_frames == 57)
+
+
+def test_the_status_tells_of_pictures_sound_seed_recording_and_faults(play):
+    play.send("/ltx/seed", 77)
+    play.until(lambda: play.show._status().seed is not None and play.show._status().fps > 10)
+    play.until(lambda: play.show._status().level > 0.01)
+    seen = play.show._status()
+    assert seen.seed in {request.seed for request in play.asked} and not seen.recording and seen.level < 1
+    play.send("/ltx/rec/start")
+    play.send("/ltx/out/hue", "blue")
+    play.until(lambda: play.show._status().recording)
+    assert play.show._status().error.startswith("/ltx/out/hue")
+    play.send("/ltx/rec/stop")
+    play.until(lambda: not play.show._status().recording)
+
+
+def test_a_sound_device_that_is_not_there_is_one_line_and_the_value_comes_back(play):
+    values = play.show.parts.registry.values
+    assert values["audio/device"] == "none"
+    play.send("/ltx/audio/device", "no such thing")
+    play.told("/ltx/audio/device no such thing: no such output")
+    play.tick()
+    assert values["audio/device"] == "none" and play.show.parts.audio.pattern == "none"
+    play.send("/ltx/audio/restart")
+    play.told("looking for sound devices anew")
+    state = play.show.parts.keeper._stand(lambda name: True)
+    assert "device" not in str(state), "it belongs to this computer"
