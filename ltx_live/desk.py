@@ -24,6 +24,7 @@ from ltx_live.parts import Parts
 from ltx_live.playback import MORPH
 from ltx_live.pocket.reading import Understood, understand
 from ltx_live.recordings import Recordings
+from ltx_live.roots import Roots
 from ltx_live.stage.timeline import Picture
 from ltx_live.travel import texts
 
@@ -64,6 +65,7 @@ class Desk:
         self._recordings = recordings
         self._seen = seen
         self._say = recordings.say
+        self._roots = Roots(recordings.config.home, parts.rack.shelf.has)
         self._is_pocket = recordings.config.model == "pocket"
         self._landing_rules: dict[str, str] | None = None
         meaning = self._understand(parts.registry.values["prompt"])
@@ -126,7 +128,11 @@ class Desk:
         registry = self._parts.registry
         events = []
         for sent in transaction:
-            if status.is_status(sent.address):
+            refusal = self._roots.refusal(sent)
+            if refusal is not None:
+                self._say_line(refusal)
+                self._parts.reply(sent.origin, ERROR, (sent.address, refusal))
+            elif status.is_status(sent.address):
                 self._answer(sent)
             elif sent.address.startswith(CLOCK):
                 if self._parts.controllers.follows_clock(sent.origin.name):

@@ -93,3 +93,13 @@ def test_a_sound_device_that_is_not_there_is_one_line_and_the_value_comes_back(p
     play.told("looking for sound devices anew")
     state = play.show.parts.keeper._stand(lambda name: True)
     assert "device" not in str(state), "it belongs to this computer"
+
+
+def test_a_file_that_another_computer_may_not_name_is_one_line_and_the_rest_of_the_bundle_counts(play):
+    far = Origin("osc", "10.0.0.7")
+    for origin, expected in ((far, ""), (PEER, "/etc/passwd")):
+        pair = ("i2v_image", "/etc/passwd"), ("out/hue", 20.0)
+        play.show._desk.apply(tuple(Event(f"/ltx/{name}", (value,), origin, 0.0) for name, value in pair))
+        assert play.show.parts.registry.values["i2v_image"] == expected
+    assert play.show.parts.registry.values["out/hue"] == 20.0
+    play.told("/ltx/i2v_image /etc/passwd: from another computer only what lies in")
