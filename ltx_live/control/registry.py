@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from ltx_live import params
 from ltx_live.control import bank
 from ltx_live.control.addresses import find_address
+from ltx_live.control.aliases import ours_to_resolume
 from ltx_live.control.arguments import as_text, number_in, number_of, short
 from ltx_live.control.event import NOTICE, Event, Origin, Transaction
 from ltx_live.control.patterns import NORM_ROOT, ROOT, compile_pattern
@@ -206,7 +207,7 @@ class Registry:
                 self._apply(event, draft)
             except ParameterError as error:
                 draft.errors.append(str(error))
-                draft.replies.append(Reply(event.origin, ERROR, (event.address[:200], str(error))))
+                draft.replies.append(Reply(event.origin, ERROR, ((event.alias or event.address)[:200], str(error))))
         before = draft.before.items()
         changes = tuple(self._change(name, old, draft) for name, old in before if self._values[name] != old)
         self._note(changes, draft.fired)
@@ -254,12 +255,14 @@ class Registry:
             if self._presses_trigger(name, event):
                 self._fire(name, row, event, draft)
         elif not event.args or event.args == ("?",):
-            draft.replies.append(Reply(event.origin, event.address, self._answer(name, row, event)))
+            draft.replies.append(Reply(event.origin, event.alias or event.address, self._answer(name, row, event)))
         else:
             self._set(name, row, event, draft)
 
     def _answer(self, name: str, row: Parameter, event: Event) -> tuple[Any, ...]:
         value = self._values[name]
+        if event.alias:
+            _, value = ours_to_resolume(name, value) or ("", value)
         if event.address.startswith(NORM_ROOT):
             value = normalise(row, value)
         return value if isinstance(value, tuple) else ("none" if value is None else value,)
