@@ -15,6 +15,7 @@ from ltx_live.control.fade import MASTER, ORIGIN, Fade
 from ltx_live.control.midi import CLOCK
 from ltx_live.control.registry import ERROR, Change, Fired, Reply
 from ltx_live.display import Display
+from ltx_live.engines import engine_spec
 from ltx_live.errors import ParameterError
 from ltx_live.flow import Flow
 from ltx_live.gestures import landing_rules
@@ -37,6 +38,7 @@ TAP_LIGHT_BEATS = 0.25
 """So long a light for tapping the tempo is on at every beat."""
 
 DEVICE = "audio/device"
+SIZE = ("width", "height")
 MODES = Origin("app", "modes")
 
 
@@ -210,7 +212,8 @@ class Desk:
         elif change.name == DEVICE:
             self._parts.audio.change(change.new)
         elif change.tier == "reload":
-            self._say_line(f"{change.name} = {change.new} takes effect when the show is started anew")
+            when = "when the show is started anew" if change.name in SIZE else "with /ltx/reload"
+            self._say_line(f"{change.name} = {change.new} takes effect {when}")
 
     def _understand(self, prompt: str) -> Understood | None:
         """How the model reads a prompt; only the pocket's words can be told."""
@@ -229,6 +232,8 @@ class Desk:
         match group:
             case "restart":
                 self._parts.session.restart()
+            case "reload":
+                self._reload()
             case "tempo":
                 self.apply(self._flow.keep_beat(replace(event, address=f"/ltx/{fired.name}")))
             case "mod":
@@ -251,6 +256,19 @@ class Desk:
                 self._fade.start(fired.args, self._parts.registry.values[MASTER], time.perf_counter())
             case "sys":
                 self._system(fired, event)
+
+    def _reload(self) -> None:
+        """Load the engine again, with what needs that but the size, which the slots have. Raises ParameterError."""
+        config, parts = self._recordings.config, self._parts
+        values = dict(parts.registry.values) | {name: config.values[name] for name in SIZE}
+        settings = parts.engine.spec.arguments.get("settings")
+        merges = values["lora_merge_strategy"] == "permanent_merge"
+        if settings is not None and settings.merge_loras != merges and not parts.rack.may_begin_anew():
+            raise ParameterError("/ltx/reload: put the LoRAs of the start back into their slots first")
+        if not parts.engine.reload(engine_spec(replace(config, values=values))):
+            raise ParameterError("/ltx/reload: the engine is still loading; send it again when it plays")
+        if any(values[name] != parts.registry.values[name] for name in SIZE):
+            self._say_line("/ltx/reload: another width or height needs the show started anew; the rest is loaded")
 
     def _record(self, name: str) -> None:
         recordings, values = self._recordings, self._parts.registry.values

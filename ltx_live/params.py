@@ -182,6 +182,7 @@ PARAMETERS: tuple[Parameter, ...] = (
     _trigger("bank/random", "chunk", "play another filled slot", landing="now"),
     _trigger("reseed", "chunk", "draw a new base seed, used while randomize_seed is off", landing="chunk"),
     _bool("pause", False, "chunk", "stop generating; what is made plays out", landing="chunk"),
+    _trigger("reload", "frame", "load the engine again, with the values that need it; what is made plays on"),
     _trigger("restart", "chunk", "start a new take that continues nothing", landing="now"),
     # Picture, next displayed frame.
     _float("out/master", 1.0, 0, 1, "frame", "picture and sound level"),

@@ -216,6 +216,9 @@ class Show:
                 log.info("engine: %s", text)
             case Ready(info):
                 self._engine_info = info
+                settings = self.parts.engine.spec.arguments.get("settings")
+                if settings is not None:
+                    self.parts.rack.begin_with(settings.merge_loras)
                 log.info("engine: %s, %dx%d, %s %s", info.name, info.width, info.height, info.device, info.detail)
                 values = self.parts.registry.values
                 bank = [values[f"bank/{slot}/text"] for slot in range(1, params.NUM_BANK_SLOTS + 1)]

@@ -103,3 +103,20 @@ def test_a_file_that_another_computer_may_not_name_is_one_line_and_the_rest_of_t
         assert play.show.parts.registry.values["i2v_image"] == expected
     assert play.show.parts.registry.values["out/hue"] == 20.0
     play.told("/ltx/i2v_image /etc/passwd: from another computer only what lies in")
+
+
+def test_a_reload_starts_the_engine_anew_while_the_show_goes_on(play):
+    engine, values = play.engine, play.show.parts.registry.values
+    play.send("/ltx/reload")
+    play.told("/ltx/reload: the engine is still loading")
+    play.until(lambda: play.session.statistics.num_chunks)
+    before, num = engine.pid, play.session.statistics.num_chunks
+    play.send("/ltx/width", 512)
+    play.send("/ltx/ffn_chunk_size", 0)
+    play.told("width = 512 takes effect when the show is started anew")
+    play.told("ffn_chunk_size = 0 takes effect with /ltx/reload")
+    play.send("/ltx/reload")
+    play.told("another width or height needs the show started anew")
+    play.until(lambda: engine.pid not in (None, before) and play.session.statistics.num_chunks > num)
+    assert play.show.failure is None and values["width"] == 512
+    assert play.show._engine_info.width == 96, "the slots have the size of the start"
