@@ -23,6 +23,7 @@ from ltx_live.control.midi import MidiReceiver
 from ltx_live.control.osc import OscReceiver
 from ltx_live.control.registry import Registry
 from ltx_live.control.snapshots import Snapshots
+from ltx_live.desk import DEVICE
 from ltx_live.engine.process import Died, EngineProcess, Failed
 from ltx_live.engine.slots import Slots, num_slots
 from ltx_live.engines import engine_spec
@@ -97,7 +98,7 @@ def assemble(config: Config, closing: contextlib.ExitStack, received: Sequence[i
     window, composer = _open_window(config, events, registry) if not config.headless else (None, _offscreen())
     if window is not None:
         closing.callback(window.close)
-    audio = AudioOutput(NO_DEVICE if config.headless else config.audio)
+    audio = AudioOutput(registry.values[DEVICE])
     closing.callback(_close_audio, audio)
     log.info(audio.start())
     midi = MidiReceiver(events, config.midi)
@@ -149,7 +150,8 @@ def _start(show: Show) -> None:
 
 def _registry(config: Config, playback: Playback) -> Registry:
     names = {f"lora/{number}/name": path.stem for number, (path, _) in enumerate(config.loras, 1)}
-    values = initial_values({**config.values, **names}, config.own_bank)
+    device = NO_DEVICE if config.headless else config.audio or config.values[DEVICE]
+    values = initial_values({**config.values, **names, DEVICE: device}, config.own_bank)
     return Registry(values | playback.begin(values), effects=playback)
 
 

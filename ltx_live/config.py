@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ltx_live import params
-from ltx_live.errors import ConfigError
+from ltx_live.errors import ConfigError, ParameterError
 
 OSC_PORT = 9130
 HTTP_PORT = 9132
@@ -104,6 +104,15 @@ def load_presets() -> dict[str, Any]:
     """The contents of presets.toml."""
     text = resources.files("ltx_live").joinpath("presets.toml").read_text(encoding="utf-8-sig")
     return tomllib.loads(text)
+
+
+def preset(name: str) -> dict[str, Any]:
+    """The values of a preset, those of [live] under them; ParameterError with the names for one that is not there."""
+    presets = load_presets()
+    del presets["model"]
+    if name not in presets:
+        raise ParameterError(f"/ltx/sys/preset {name[:60]}: no such preset; send one of {', '.join(presets)}")
+    return {key: params.find(key).coerce(value) for key, value in {**presets["live"], **presets[name]}.items()}
 
 
 def initial_values(model: str, preset: str | None, settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from ltx_live.control import leds, status
 from ltx_live.control.event import NOTICE, Event, Origin, Transaction, drain
@@ -14,14 +15,17 @@ from ltx_live.control.fade import MASTER, ORIGIN, Fade
 from ltx_live.control.midi import CLOCK
 from ltx_live.control.registry import ERROR, Change, Fired, Reply
 from ltx_live.display import Display
+from ltx_live.engines import engine_spec
 from ltx_live.errors import ParameterError
 from ltx_live.flow import Flow
 from ltx_live.gestures import landing_rules
+from ltx_live.modes.running import FOLLOWED
 from ltx_live.modes.use import Arrival, Setting, Told
 from ltx_live.parts import Parts
 from ltx_live.playback import MORPH
 from ltx_live.pocket.reading import Understood, understand
 from ltx_live.recordings import Recordings
+from ltx_live.roots import Roots
 from ltx_live.stage.timeline import Picture
 from ltx_live.travel import texts
 
@@ -33,6 +37,8 @@ CONTROL_S = 0.01
 TAP_LIGHT_BEATS = 0.25
 """So long a light for tapping the tempo is on at every beat."""
 
+DEVICE = "audio/device"
+SIZE = ("width", "height")
 MODES = Origin("app", "modes")
 
 
@@ -61,11 +67,29 @@ class Desk:
         self._recordings = recordings
         self._seen = seen
         self._say = recordings.say
+        self._roots = Roots(recordings.config.home, parts.rack.shelf.has)
         self._is_pocket = recordings.config.model == "pocket"
-        self._take_values()
+        self._landing_rules: dict[str, str] | None = None
         meaning = self._understand(parts.registry.values["prompt"])
         if meaning is not None and meaning.unknown:
             self._tell_understood(meaning)
+
+    @property
+    def output(self) -> Any:
+        """OutputParams as they are now."""
+        return self._parts.registry.output()
+
+    @property
+    def generation(self) -> Any:
+        """GenerationParams as they are now."""
+        return self._parts.registry.generation()
+
+    @property
+    def rules(self) -> dict[str, str]:
+        """Where gestures land, as of `landing_rules`; without what glides."""
+        if self._landing_rules is None:
+            self._landing_rules = landing_rules(self._parts.registry.values)
+        return self._parts.playback.soften(self._landing_rules)
 
     def obey(self) -> None:
         """Let take effect what happens by itself, and the controls that have come."""
@@ -86,8 +110,7 @@ class Desk:
 
     def asked(self) -> None:
         """A chunk is made with the present values."""
-        if self._parts.playback.asked():
-            self._take_values()
+        self._parts.playback.asked()
 
     def hear_modes(self, told: Told) -> None:
         """Do what the modes have to tell: show it, set what follows from it, and let what has arrived be pending."""
@@ -107,7 +130,11 @@ class Desk:
         registry = self._parts.registry
         events = []
         for sent in transaction:
-            if status.is_status(sent.address):
+            refusal = self._roots.refusal(sent)
+            if refusal is not None:
+                self._say_line(refusal)
+                self._parts.reply(sent.origin, ERROR, (sent.address, refusal))
+            elif status.is_status(sent.address):
                 self._answer(sent)
             elif sent.address.startswith(CLOCK):
                 if self._parts.controllers.follows_clock(sent.origin.name):
@@ -129,10 +156,7 @@ class Desk:
                 self._say_line(str(event.args[0]), logging.INFO)
         if outcome.messages and not is_morph:
             self.control = outcome.messages[-1]
-        if outcome.changes:
-            self._take_values(outcome.changes)
-            self._flow.modes.take(registry.values)
-            self._flow.reaction.take(registry.values)
+        self._hand_on([change.name for change in outcome.changes])
         if registry.epoch != epoch and not is_morph:
             self._display.latency.asked(registry.epoch, events[0].time_s)
         for change in outcome.changes:
@@ -152,17 +176,14 @@ class Desk:
         states["tempo/tap"] = self._flow.tempo.beat_at(now_s) % 1 < TAP_LIGHT_BEATS
         return leds.Seen(registry.values, registry.pending(), states)
 
-    def _take_values(self, changed: Iterable[Change] | None = None) -> None:
-        """Read the values anew, or what these changes concern: this happens at every message."""
-        registry = self._parts.registry
-        tiers = {"frame", "chunk"} if changed is None else {change.tier for change in changed}
-        if "frame" in tiers:
-            self.output = registry.output()
-        if tiers - {"frame"}:
-            self.generation = registry.generation()
-        if changed is None or any(change.name.startswith(("land/", "tempo/quantise")) for change in changed):
-            self._landing_rules = landing_rules(registry.values)
-        self.rules = self._parts.playback.soften(self._landing_rules)
+    def _hand_on(self, names: Sequence[str]) -> None:
+        """Let those follow these values whom they concern: this happens at every message, so it must be cheap."""
+        values = self._parts.registry.values
+        if any(name.startswith(("land/", "tempo/quantise")) for name in names):
+            self._landing_rules = None
+        if any(FOLLOWED.fullmatch(name) for name in names):
+            self._flow.modes.take(values)
+        self._flow.reaction.take(values, names)
 
     def _say_line(self, text: str, level: int = logging.WARNING) -> None:
         if text:
@@ -182,14 +203,17 @@ class Desk:
                 self._tell_understood(meaning, event.origin)
         if change.name == MASTER and event.origin != ORIGIN:
             self._fade.stop()
-        if change.name.startswith("prompt"):
-            self._flow.encode(texts(self.generation))
+        if change.name.startswith("prompt") and isinstance(change.new, str):  # weights bring no new text
+            self._flow.encode(texts(self._parts.registry.edited()))
         elif re.fullmatch(r"bank/\d+/text", change.name):
             self._flow.encode((change.new,))
         elif change.name.startswith("tempo/"):
             self._flow.take_tempo(self._parts.registry.values, event.time_s)
+        elif change.name == DEVICE:
+            self._parts.audio.change(change.new)
         elif change.tier == "reload":
-            self._say_line(f"{change.name} = {change.new} takes effect when the show is started anew")
+            when = "when the show is started anew" if change.name in SIZE else "with /ltx/reload"
+            self._say_line(f"{change.name} = {change.new} takes effect {when}")
 
     def _understand(self, prompt: str) -> Understood | None:
         """How the model reads a prompt; only the pocket's words can be told."""
@@ -208,6 +232,8 @@ class Desk:
         match group:
             case "restart":
                 self._parts.session.restart()
+            case "reload":
+                self._reload()
             case "tempo":
                 self.apply(self._flow.keep_beat(replace(event, address=f"/ltx/{fired.name}")))
             case "mod":
@@ -216,6 +242,8 @@ class Desk:
                 self._record(fired.name)
             case "image":
                 self._lead(fired.name)
+            case "audio":
+                self._say_line(self._parts.audio.restart(), logging.INFO)
             case "ref" | "audioin":
                 self._seek(fired)
             case "track":
@@ -228,6 +256,19 @@ class Desk:
                 self._fade.start(fired.args, self._parts.registry.values[MASTER], time.perf_counter())
             case "sys":
                 self._system(fired, event)
+
+    def _reload(self) -> None:
+        """Load the engine again, with what needs that but the size, which the slots have. Raises ParameterError."""
+        config, parts = self._recordings.config, self._parts
+        values = dict(parts.registry.values) | {name: config.values[name] for name in SIZE}
+        settings = parts.engine.spec.arguments.get("settings")
+        merges = values["lora_merge_strategy"] == "permanent_merge"
+        if settings is not None and settings.merge_loras != merges and not parts.rack.may_begin_anew():
+            raise ParameterError("/ltx/reload: put the LoRAs of the start back into their slots first")
+        if not parts.engine.reload(engine_spec(replace(config, values=values))):
+            raise ParameterError("/ltx/reload: the engine is still loading; send it again when it plays")
+        if any(values[name] != parts.registry.values[name] for name in SIZE):
+            self._say_line("/ltx/reload: another width or height needs the show started anew; the rest is loaded")
 
     def _record(self, name: str) -> None:
         recordings, values = self._recordings, self._parts.registry.values

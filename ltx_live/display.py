@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +24,7 @@ GRIDS = ("beat", "bar", "2 bars", "4 bars")
 class Playing:
     """What only the show knows at a tick: `state` in the words of HudState, `position` and `end` in media samples.
 
-    `mode` and `delay_s` are those of Modes.
+    `mode` and `delay_s` are those of Modes, `level` and `error` those of Player and Messages.
     """
 
     state: str
@@ -35,6 +36,9 @@ class Playing:
     now_s: float
     mode: str = ""
     delay_s: float = 0.0
+    level: float = 0.0
+    is_recording: bool = False
+    error: str = ""
 
 
 class Display:
@@ -51,17 +55,22 @@ class Display:
         self._tempo = tempo
         self._rack = rack
         self._prompts: dict[int, str] = {}
+        self._seeds: dict[int, int] = {}
+        self._rate = FrameRate()
 
     def asked(self, request: ChunkRequest) -> None:
         """What a chunk will play."""
         self._prompts[request.index] = words(request.played)
+        self._seeds[request.index] = request.seed
 
     def forget(self, index: int) -> None:
         """A chunk is not seen any more."""
         self._prompts.pop(index, None)
+        self._seeds.pop(index, None)
 
     def seen(self, picture: Picture, now_s: float) -> None:
         """A picture is shown: what it was made with is applied."""
+        self._rate.seen(picture.newest.key, now_s)
         self._registry.mark_applied(picture.frame.epoch)
         self.latency.shown(picture.frame.epoch, now_s)
 
@@ -88,6 +97,11 @@ class Display:
             clock_s=playing.position / SAMPLE_RATE_HZ,
             mode=playing.mode,
             delay_s=playing.delay_s,
+            fps=self._rate.at(playing.now_s),
+            level=playing.level,
+            seed=None if picture is None else self._seeds.get(picture.frame.chunk),
+            recording=playing.is_recording,
+            error=playing.error,
             bpm=self._tempo.bpm,
             **beat_in_bar(self._tempo.beat_at(playing.now_s), self._tempo.beats_per_bar),
         )
@@ -130,6 +144,26 @@ class Display:
         others = [f"{name} {_short(registry.values[name])}" for name in names if name != "prompt"]
         prompt = [_short(registry.values["prompt"])] if "prompt" in names else []
         return ", ".join(prompt + others)
+
+
+class FrameRate:
+    """How many new pictures were seen within the last second."""
+
+    def __init__(self) -> None:
+        self._key: object = None
+        self._times_s: deque[float] = deque()
+
+    def seen(self, key: object, now_s: float) -> None:
+        """A picture is seen now; equal keys are the same."""
+        if key != self._key:
+            self._key = key
+            self._times_s.append(now_s)
+
+    def at(self, now_s: float) -> float:
+        """Pictures per second."""
+        while self._times_s and now_s - self._times_s[0] > 1.0:
+            self._times_s.popleft()
+        return float(len(self._times_s))
 
 
 def _short(value: Any) -> str:

@@ -14,6 +14,7 @@ from ltx_live.control.event import Event, Origin
 from ltx_live.control.midi import CLOCK
 from ltx_live.control.tempo_link import LinkPeer
 from ltx_live.engine.process import Cancelled, Died, EngineProcess, Message
+from ltx_live.lengths import in_beats
 from ltx_live.loras import Rack
 from ltx_live.modes.running import Modes
 from ltx_live.modes.use import Told
@@ -52,7 +53,7 @@ class Flow:
         self.modes = Modes((values["width"], values["height"]), folder, self.tempo, rack)
         self.modes.take(values)
         self.reaction = Reaction(self.tempo, self.modes.sound.hear)
-        self.reaction.take(values)
+        self.reaction.take(values, values)
         self._engine = engine
         self._session = session
         self._travel = Travel()
@@ -116,7 +117,7 @@ class Flow:
         if event.address.startswith(CLOCK):
             bpm = self.tempo.midi(event.address.removeprefix(CLOCK), event.args, event.origin.name)
         else:
-            bpm = self.tempo.fire(event.address.removeprefix("/ltx/"), event.time_s)
+            bpm = self.tempo.fire(event.address.removeprefix("/ltx/"), event.time_s, event.args)
         return () if bpm is None else (Event(BPM, (bpm,), Origin("app", "tempo"), event.time_s),)
 
     def release(self, chunks: Iterable[Chunk]) -> list[int]:
@@ -131,7 +132,7 @@ class Flow:
 
     def ask(self, moment: Moment) -> ChunkRequest | None:
         """Ask the engine for what comes next, if it is time."""
-        wanted = moment.params
+        wanted = in_beats(moment.params, self.tempo.bpm)
         beats = MediaBeats(self.tempo, moment.now_s, moment.position)
         moment = dataclasses.replace(
             moment,

@@ -162,7 +162,7 @@ class Keeper:
         self._saver.write(self._config.state, text)
 
     def _stand(self, is_kept: Callable[[str], bool]) -> dict[str, Any]:
-        live = {name: value for name, value in self._values.items() if is_kept(name)}
+        live = {name: value for name, value in self._values.items() if is_kept(name) and name != "audio/device"}
         return stand(live, self._start, self._config.base)
 
     def _made(self) -> dict[str, Any]:

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from ltx_live.chunk import PREFIX_FRAMES, EngineInfo, num_prefix_frames, work
 from ltx_live.chunk_times import ChunkTimes
 from ltx_live.moment import Moment
+from ltx_live.params import snap_num_frames
 
 SHORTEST_CHUNK = 17  # frames; below it nearly all work goes into the prefix
 RESERVE = 1.1
 """A chunk may take so many times longer than the longest of its shape lately."""
+
+
+def in_beats(params: Any, bpm: float) -> Any:
+    """The params with the `num_frames` whose new frames come nearest to `beats` at a tempo; as they are without."""
+    if not params.beats:
+        return params
+    num_new = params.beats * 60 / bpm * params.frame_rate
+    return replace(params, num_frames=snap_num_frames(num_new + PREFIX_FRAMES))
 
 
 class Lengths:

@@ -123,6 +123,10 @@ class Shelf:
         self._dropped = tuple(dict.fromkeys((*self._dropped, path.absolute())))
         self._wake.set()
 
+    def has(self, name: str) -> bool:
+        """Whether a file of that name lies there."""
+        return any(each.name == name.removesuffix(SUFFIX) for each in self.files)
+
     def file(self, name: str) -> LoraFile:
         """The file of that name; a path that is on no shelf yet joins it. Raises ParameterError where there is none."""
         name = name.removesuffix(SUFFIX)

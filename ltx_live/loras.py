@@ -94,6 +94,15 @@ class Rack:
         if self._is_ready:
             self._load(number, path)
 
+    def may_begin_anew(self) -> bool:
+        """Whether the slots of the files of the start still hold those: a new process will play them there."""
+        both = zip(self.slots, self._first, strict=True)
+        return all(first.wanted_path in (None, slot.wanted_path) for slot, first in both)
+
+    def begin_with(self, is_merged: bool) -> None:
+        """The process that is ready has the files of the start merged, or with live strengths."""
+        self._first = tuple(replace(slot, is_merged=is_merged and slot.wanted_path is not None) for slot in self._first)
+
     def hear(self, message: Message) -> str | None:
         """Take note of what the engine says; the line to show of it, if there is one.
 
@@ -146,7 +155,8 @@ class Rack:
         self._is_ready = True
         self.shelf.fit(layers)
         for number, (slot, first) in enumerate(zip(self.slots, self._first, strict=True), start=1):
-            self._set(number, replace(slot, played=first.played, played_path=first.played_path, is_merging=False))
+            begun = {"played": first.played, "played_path": first.played_path, "is_merged": first.is_merged}
+            self._set(number, replace(slot, **begun, is_merging=False))
             if slot.wanted_path != first.played_path:
                 self._load(number, slot.wanted_path)
 

@@ -15,16 +15,22 @@ _MAX_LOGGED = 64
 
 
 class Messages:
-    """What was said lately; `shown` are (text, until when) of the display, the newest last."""
+    """What was said lately; `shown` are (text, until when) of the display, the newest last.
+
+    `error` is the last line that told of a fault.
+    """
 
     def __init__(self) -> None:
         self.shown: deque[tuple[str, float]] = deque(maxlen=MAX_SHOWN)
+        self.error = ""
         self._logged: dict[str, float] = {}
         self._told: dict[str, tuple[int, float]] = {}
 
     def say(self, text: str, level: int = logging.WARNING) -> None:
         """Show a line for some seconds and log it; a line that is repeated is logged once a second."""
         now_s = time.perf_counter()
+        if level >= logging.WARNING:
+            self.error = text
         others = [message for message in self.shown if message[0] != text]
         self.shown.clear()
         self.shown.extend([*others, (text, now_s + SHOWN_S)])

@@ -49,7 +49,7 @@ def snap_num_frames(value: float) -> int:
     return min(257, max(1, round((value - 1) / 8)) * 8 + 1)
 
 
-_NO_TARGETS = ("mod/", "react/", "tempo/", "window/", "bank/", "audioin/", "snap/", "cue/", "midi/")
+_NO_TARGETS = ("mod/", "react/", "tempo/", "window/", "bank/", "audioin/", "snap/", "cue/", "midi/", "beats")
 """What is read elsewhere than from what a chunk is made and a frame is drawn with."""
 
 
@@ -97,6 +97,8 @@ PARAMETERS: tuple[Parameter, ...] = (
     _int("height", 384, 32, 4096, "reload", "output height", unit="px", snap=snap_size),
     _int("width", 320, 32, 4096, "reload", "output width", unit="px", snap=snap_size),
     _int("num_frames", 129, 9, 257, "chunk", "frames per chunk, 8K + 1", landing="chunk", snap=snap_num_frames),
+    _float("beats", 0.0, 0, 32, "chunk", "new frames of a chunk in beats, in place of num_frames; 0 = off",
+           landing="chunk"),
     _int("num_steps", 8, 1, 20, "chunk", "Euler denoising steps", landing="chunk"),
     _enum("schedule", "distilled", SCHEDULES, "chunk", "sigma schedule", landing="chunk"),
     _float("frame_rate", 24.0, 1, 120, "chunk", "output frame rate", unit="1/s", landing="chunk"),
@@ -172,6 +174,8 @@ PARAMETERS: tuple[Parameter, ...] = (
            landing="chunk"),
     _enum("prompts/morph_unit", "seconds", ("seconds", "beats", "chunks"), "chunk", "unit of prompts/morph",
           landing="chunk"),
+    _bool("prompt/hold", False, "frame", "edits of prompts wait for prompt/apply"),
+    _trigger("prompt/apply", "frame", "the edits that wait are played, as one gesture"),
     _trigger("bank/N/connect", "chunk", "play this prompt of the bank", landing="now", count=NUM_BANK_SLOTS),
     _str("bank/N/text", "chunk", "the prompt in this slot", count=NUM_BANK_SLOTS),
     _str("bank/N/name", "frame", "the name of this slot", count=NUM_BANK_SLOTS),
@@ -181,6 +185,7 @@ PARAMETERS: tuple[Parameter, ...] = (
     _trigger("bank/random", "chunk", "play another filled slot", landing="now"),
     _trigger("reseed", "chunk", "draw a new base seed, used while randomize_seed is off", landing="chunk"),
     _bool("pause", False, "chunk", "stop generating; what is made plays out", landing="chunk"),
+    _trigger("reload", "frame", "load the engine again, with the values that need it; what is made plays on"),
     _trigger("restart", "chunk", "start a new take that continues nothing", landing="now"),
     # Picture, next displayed frame.
     _float("out/master", 1.0, 0, 1, "frame", "picture and sound level"),
@@ -210,6 +215,8 @@ PARAMETERS: tuple[Parameter, ...] = (
     _enum("audio/source", "driving", ("generated", "driving", "off"), "chunk",
           "what is heard while sound drives the picture", landing="now"),
     _bool("audio/monitor", False, "chunk", "a live input that drives is heard", landing="now"),
+    _str("audio/device", "frame", "sound output, part of its name or its index; empty = the system's, none = silent"),
+    _trigger("audio/restart", "frame", "look for sound devices anew"),
     _float("av/offset", 0.0, -500, 500, "frame", "picture later (+) or earlier (-) than sound", unit="ms"),
     # Window.
     _bool("window/fullscreen", False, "frame", "fullscreen on the chosen screen"),
@@ -224,6 +231,7 @@ PARAMETERS: tuple[Parameter, ...] = (
     _bool("tempo/link", False, "frame", "share tempo and beat by Ableton Link (an extra)"),
     _trigger("tempo/tap", "frame", "tap tempo"),
     _trigger("tempo/resync", "frame", "beat one is now"),
+    _trigger("tempo/nudge", "frame", "beats earlier by so many, later with a minus: -1 to 1"),
     _trigger("tempo/nudge_up", "frame", "beats a little earlier"),
     _trigger("tempo/nudge_down", "frame", "beats a little later"),
     # What follows the sound, and modulators: a value that is added to another's base value, which stays.
@@ -274,8 +282,9 @@ PARAMETERS: tuple[Parameter, ...] = (
     _str("midi/save", "frame", "save the controllers' mapping under this name"),
     _str("midi/load", "frame", "use the mapping of this name; default = each controller by its own"),
     # System.
-    _trigger("sys/panic", "frame", "blackout and mute"),
+    _trigger("sys/panic", "frame", "blackout, mute, and no modulators"),
     _trigger("sys/ping", "frame", "answers /ltx/sys/pong with the same arguments"),
+    _trigger("sys/preset", "frame", "set the values of a preset: live, instrument, stage"),
     _trigger("sys/save", "frame", "write values, bank and snapshots into the show file"),
     _trigger("sys/dump", "frame", "send every value back, or those that match a pattern"),
     _trigger("sys/subscribe", "frame",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ltx_live import params
+from ltx_live import config, params
 from ltx_live.control import cues as cue_list
 from ltx_live.control import tempo_link
 from ltx_live.control.cues import Cue
@@ -54,7 +54,7 @@ class Playback:
         return {"cue/current": _label(current), "cue/next": _label(standby)}
 
     def of_trigger(self, name: str, args: tuple[Any, ...], values: Mapping[str, Any]) -> dict[str, Any]:
-        """What a trigger of the groups `cue/` and `snap/` sets. Raises ParameterError."""
+        """What a trigger of the groups `cue/` and `snap/`, or a preset, sets. Raises ParameterError."""
         match name.split("/"):
             case ["cue", "go"]:
                 if not values["cue/next"]:
@@ -70,6 +70,8 @@ class Playback:
             case ["cue", "stop"]:
                 self._follow = None
                 self._glides.stop()
+            case ["sys", "preset"]:
+                return config.preset(str(args[0]) if args else "")
             case ["snap", number, "save"]:
                 self.snapshots.save(int(number), values)
             case ["snap", number, "recall"]:
@@ -126,9 +128,9 @@ class Playback:
         soft = {params.field_name(_row_name(name)) for name in self._glides.soft}
         return {field: rule for field, rule in rules.items() if field not in soft} if soft else rules
 
-    def asked(self) -> bool:
-        """A chunk is made with the present values; True if the rules are others than before."""
-        return self._glides.asked()
+    def asked(self) -> None:
+        """A chunk is made with the present values."""
+        self._glides.asked()
 
     def words(self, values: Mapping[str, Any]) -> str:
         """Where the list stands, for the display: "cue 3 Sunrise, next 4 Storm in 12 s"; "" without cues."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -29,11 +29,12 @@ class Reaction:
         self._signals = Signals()
         self._hears_input = False
 
-    def take(self, values: Mapping[str, Any]) -> None:
-        """Follow the rows `react/` and `mod/`."""
-        self._hears_input = values["react/source"] == "input"
-        self._signals.take(values)
-        self._modulators.take(values)
+    def take(self, values: Mapping[str, Any], changed: Iterable[str]) -> None:
+        """Follow the rows `react/` and `mod/` among the names that have changed."""
+        if any(name.startswith("react/") for name in changed):
+            self._hears_input = values["react/source"] == "input"
+            self._signals.take(values)
+        self._modulators.take(values, {int(name.split("/")[1]) for name in changed if name.startswith("mod/")})
 
     def fire(self, name: str) -> None:
         """Obey the trigger `mod/N/trigger`."""

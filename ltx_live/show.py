@@ -11,12 +11,13 @@ from ltx_live import params
 from ltx_live.chunk import SAMPLE_RATE_HZ, Chunk, EngineInfo
 from ltx_live.config import Config
 from ltx_live.control.status import Status
-from ltx_live.desk import Desk, Seen
+from ltx_live.desk import DEVICE, Desk, Seen
 from ltx_live.display import Display, Playing
 from ltx_live.engine.process import Died, Failed, Loading, Message, Ready
 from ltx_live.errors import EngineError, LtxLiveError
 from ltx_live.flow import Flow
 from ltx_live.messages import Messages
+from ltx_live.modes.use import Setting
 from ltx_live.moment import Moment
 from ltx_live.parts import Parts
 from ltx_live.recordings import Recordings
@@ -89,6 +90,8 @@ class Show:
         lost = audio.check()
         if lost:
             self.say(lost)
+        if audio.pattern != self.parts.registry.values[DEVICE]:
+            self._desk.hear_modes(Setting(DEVICE, audio.pattern))
         self._messages.tell_count(audio.player.num_errors, "sound callback", "failed")
         self._position_s = time.perf_counter()
         self._position = audio.position(self._position_s)
@@ -241,6 +244,9 @@ class Show:
                 log.info("engine: %s", text)
             case Ready(info):
                 self._engine_info = info
+                settings = self.parts.engine.spec.arguments.get("settings")
+                if settings is not None:
+                    self.parts.rack.begin_with(settings.merge_loras)
                 log.info("engine: %s, %dx%d, %s %s", info.name, info.width, info.height, info.device, info.detail)
                 values = self.parts.registry.values
                 bank = [values[f"bank/{slot}/text"] for slot in range(1, params.NUM_BANK_SLOTS + 1)]
@@ -269,6 +275,9 @@ class Show:
             self._position_s,
             self._flow.modes.words,
             self.delay_s,
+            self.parts.audio.player.level,
+            self.recordings.current is not None,
+            self._messages.error,
         )
         return self._display.status(playing)
 

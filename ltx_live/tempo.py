@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ltx_live.chunk import SAMPLE_RATE_HZ
+from ltx_live.errors import ParameterError
 
 MIN_BPM, MAX_BPM = 20.0, 300.0
 TICKS_PER_BEAT = 24
@@ -79,13 +80,15 @@ class Tempo:
             self._value = values["tempo/bpm"]
             self.set_bpm(self._value, now_s)
 
-    def fire(self, name: str, now_s: float) -> float | None:
-        """Do what a trigger of the group `tempo/` says, at the time of its event."""
+    def fire(self, name: str, now_s: float, args: tuple[Any, ...] = ()) -> float | None:
+        """Do what a trigger of the group `tempo/` says, at the time of its event. Raises ParameterError."""
         match name:
             case "tempo/tap":
                 return self.tap(now_s)
             case "tempo/resync":
                 self.resync(now_s)
+            case "tempo/nudge":
+                self.nudge(_beats(args))
             case "tempo/nudge_up":
                 self.nudge(NUDGE_BEATS)
             case "tempo/nudge_down":
@@ -282,6 +285,17 @@ def _has_changed(old: np.ndarray, new: np.ndarray) -> bool:
     far = (len(old) - 1) / 2 + ahead
     variance = 1 / len(new) + 1 / len(old) + far**2 * 12 / len(old) ** 3
     return _line(new)[2] <= 2 * spread_s and abs(error_s) > _SURE * spread_s * math.sqrt(variance)
+
+
+def _beats(args: tuple[Any, ...]) -> float:
+    """By how many beats a nudge goes, -1 to 1."""
+    try:
+        beats = float(args[0])
+    except (IndexError, TypeError, ValueError):
+        beats = math.nan
+    if math.isnan(beats):
+        raise ParameterError("/ltx/tempo/nudge: send beats, such as 0.1, or -0.1 for later")
+    return min(1.0, max(-1.0, beats))
 
 
 def _tap_series(taps: list[float], now_s: float) -> list[float]:

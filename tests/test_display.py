@@ -7,7 +7,7 @@ import pytest
 
 from ltx_live.control.event import Event, Origin
 from ltx_live.control.registry import Registry
-from ltx_live.display import Display, Playing
+from ltx_live.display import Display, FrameRate, Playing
 from ltx_live.lora_files import LoraFile, Shelf
 from ltx_live.loras import Rack
 from ltx_live.session import Session
@@ -75,3 +75,10 @@ def test_the_list_of_lora_files_and_what_leads_are_handed_on():
     status = told.display.status(Playing("playing", "", 0.0, 48_000, None, 0.1, 2.25, mode="image red.png"))
     hud = told.display.hud(status, False, "", ())
     assert hud.loras == (("paint", "style", "16", 1, "yes", "", ""),) and hud.mode == "image red.png"
+
+
+def test_pictures_of_the_last_second_are_counted_once_each():
+    rate = FrameRate()
+    for tick in range(180):  # three seconds at 60 Hz, of 24 pictures a second
+        rate.seen(tick * 24 // 60, tick / 60)
+    assert rate.at(3.0) in (24, 25) and rate.at(3.5) in (12, 13) and rate.at(5.0) == 0

@@ -6,7 +6,7 @@ import pytest
 
 from ltx_live.chunk import EngineInfo
 from ltx_live.chunk_times import ChunkTimes
-from ltx_live.lengths import Lengths
+from ltx_live.lengths import Lengths, in_beats
 from ltx_live.params import GenerationParams
 
 PARAMS = GenerationParams(num_frames=129)
@@ -53,3 +53,21 @@ def test_new_seconds_are_those_after_the_prefix():
     assert made.new_s(33, PARAMS, continues=True) == 1.0
     assert made.new_s(33, PARAMS, continues=False) == 33 / 24
     assert made.new_s(9, PARAMS, continues=True) == 8 / 24
+
+
+@pytest.mark.parametrize(
+    ("beats", "bpm", "expected"),
+    [
+        (0, 120, 129),  # num_frames
+        (4, 120, 57),  # 2 s at 24 fps = 48 new frames, and the 9 that it continues
+        (2, 120, 33),
+        (4, 128, 57),  # 45 new frames: 53.. is no 8K + 1, 57 is the nearest
+        (32, 60, 257),  # more than there is
+        (0.1, 300, 9),
+    ],
+)
+def test_a_chunk_has_as_many_new_frames_as_beats_take(beats, bpm, expected):
+    assert in_beats(replace(PARAMS, beats=beats), bpm).num_frames == expected
+    if 9 < expected < 129 and beats:
+        nearest = min(range(9, 258, 8), key=lambda num: abs(num - 9 - beats * 60 / bpm * 24))
+        assert nearest == expected

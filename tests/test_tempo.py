@@ -7,6 +7,7 @@ import pytest
 
 from ltx_live import params
 from ltx_live.chunk import SAMPLE_RATE_HZ
+from ltx_live.errors import ParameterError
 from ltx_live.tempo import MediaBeats, Tempo
 
 UNIFORM = "uniform", 0.005
@@ -295,3 +296,14 @@ def test_gestures_land_on_the_grid_of_the_media_clock():
     assert beats.beat_at(7.8 * SAMPLE_RATE_HZ) == pytest.approx(2.0)
     on_it = round(7.3 * SAMPLE_RATE_HZ)
     assert beats.land("beat", on_it) == on_it
+
+
+def test_a_nudge_in_beats():
+    tempo = Tempo(120.0, 4, 0.0)
+    for args, expected in (((0.25,), 0.25), (("-0.5",), -0.25), ((7,), 0.75)):
+        tempo.fire("tempo/nudge", 0.0, args)
+        assert tempo.beat_at(0.0) == pytest.approx(expected)
+    for args in ((), ("a bit",), (None,)):
+        with pytest.raises(ParameterError, match="tempo/nudge: send beats"):
+            tempo.fire("tempo/nudge", 0.0, args)
+    assert tempo.beat_at(0.0) == pytest.approx(0.75)

@@ -32,12 +32,16 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One control message; `time_s` is `time.perf_counter` at its arrival."""
+    """One control message; `time_s` is `time.perf_counter` at its arrival.
+
+    `alias` is the address of another program's by which it came, "" for our own: answers go there.
+    """
 
     address: str
     args: tuple[Any, ...]
     origin: Origin
     time_s: float
+    alias: str = ""
 
 
 Transaction = tuple[Event, ...]

@@ -112,7 +112,6 @@ class Glides:
         self._arrived |= self._ways.keys()
         self._ways.clear()
 
-    def asked(self) -> bool:
-        """A chunk is made with the present values; whether that ended anything's being soft."""
-        had_any, self._arrived = bool(self._arrived), set()
-        return had_any
+    def asked(self) -> None:
+        """A chunk is made with the present values: what had arrived is a gesture again."""
+        self._arrived.clear()

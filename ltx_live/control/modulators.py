@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import random
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -96,10 +96,10 @@ class Modulators:
         """Whether any needs the signals."""
         return any(each.is_active and each.target and each.shape in SIGNALS for each in self._modulators)
 
-    def take(self, values: Mapping[str, Any]) -> None:
-        """Follow the rows `mod/N/`."""
-        for number, modulator in enumerate(self._modulators, 1):
-            modulator.take(values, f"mod/{number}/")
+    def take(self, values: Mapping[str, Any], numbers: Iterable[int] = range(1, NUM_MODULATORS + 1)) -> None:
+        """Follow the rows `mod/N/` of these numbers."""
+        for number in numbers:
+            self._modulators[number - 1].take(values, f"mod/{number}/")
 
     def trigger(self, number: int) -> None:
         """The envelope of modulator 1..8 begins."""

@@ -170,13 +170,14 @@ class OscReceiver:
             translated = resolume_to_ours(address, args) if self._options.aliases else (address, args)
             if translated is None:
                 continue
+            alias = "" if translated[0] == address else address
             address, args = translated
             if address == PING:
                 self.send(PONG, args, reply_to)
             elif address == HOLD:
                 events = [*self._holds.switch(Event(address, args, origin, now)), *events]
             else:
-                events += [Event(concrete, args, origin, now) for concrete in expand_pattern(address)]
+                events += [Event(concrete, args, origin, now, alias) for concrete in expand_pattern(address)]
         if not events:
             return
         ahead_s = 0.0 if at_s is None else at_s - time.time()

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
-import functools
+import math
 import operator
 import random
 import re
@@ -14,9 +13,12 @@ from typing import Any, Protocol
 
 from ltx_live import params
 from ltx_live.control import bank
+from ltx_live.control.addresses import find_address
+from ltx_live.control.aliases import ours_to_resolume
 from ltx_live.control.arguments import as_text, number_in, number_of, short
 from ltx_live.control.event import NOTICE, Event, Origin, Transaction
 from ltx_live.control.patterns import NORM_ROOT, ROOT, compile_pattern
+from ltx_live.control.prompt_hold import PromptHold
 from ltx_live.errors import ParameterError
 from ltx_live.params import Parameter
 
@@ -28,9 +30,11 @@ _MAX_PRESSES = 256
 _FLOAT32_STEP = 2.0**-23
 _PROGRAMS = ("osc", "web")  # which send back what they were told
 _WITH_ANY_ARGUMENT = re.compile(
-    r"sys/(ping|dump|subscribe|unsubscribe|quit)|out/fade|(ref|audioin)/seek|track/\d+|lora/(drop|list)|cue/(goto|list)"
+    r"sys/(ping|dump|subscribe|unsubscribe|quit|preset)|out/fade|(ref|audioin)/seek|track/\d+|lora/(drop|list)"
+    r"|cue/(goto|list)|tempo/nudge"
 )
 """Triggers that are no buttons: what comes with them is an argument, and every message counts."""
+_MODULATORS = tuple(f"mod/{number}/active" for number in range(1, params.NUM_MODULATORS + 1))
 _RELATIVE = {"+": operator.add, "-": operator.sub, "*": operator.mul}
 _LANDING_WORDS = {"now": "", "chunk": " (next chunk)", "reload": " (needs a reload)"}
 
@@ -159,18 +163,28 @@ class Registry:
         self._values = params.defaults() | dict(values or {})
         self._rng = rng or random.Random()
         self._presses: dict[tuple[Origin, str], float] = {}
-        self._changed: dict[str, int] = {}
+        self._changed: dict[str, float] = {}  # the epoch of a change; infinite while it waits for prompt/apply
+        self._hold = PromptHold()
+        self._generation = self._output = None  # made when they are read: not at every message
         self.values = MappingProxyType(self._values)
         self.epoch = 0
         self.applied_epoch = 0
 
     def generation(self) -> Any:
-        """A GenerationParams of the present values."""
-        return params.snapshot(params.GenerationParams, self._values)
+        """A GenerationParams of the present values, without what waits for `prompt/apply`."""
+        if self._generation is None:
+            self._generation = params.snapshot(params.GenerationParams, self._values | self._hold.played)
+        return self._generation
+
+    def edited(self) -> Any:
+        """A GenerationParams of the present values, with what waits."""
+        return params.snapshot(params.GenerationParams, self._values) if self._hold.played else self.generation()
 
     def output(self) -> Any:
         """An OutputParams of the present values."""
-        return params.snapshot(params.OutputParams, self._values)
+        if self._output is None:
+            self._output = params.snapshot(params.OutputParams, self._values)
+        return self._output
 
     def mark_applied(self, epoch: int) -> None:
         """A chunk made with `epoch` is playing."""
@@ -193,16 +207,31 @@ class Registry:
                 self._apply(event, draft)
             except ParameterError as error:
                 draft.errors.append(str(error))
-                draft.replies.append(Reply(event.origin, ERROR, (event.address[:200], str(error))))
+                draft.replies.append(Reply(event.origin, ERROR, ((event.alias or event.address)[:200], str(error))))
         before = draft.before.items()
         changes = tuple(self._change(name, old, draft) for name, old in before if self._values[name] != old)
-        concerning = [item for item in (*changes, *draft.fired) if _concerns_generation(item)]
-        if concerning:
-            self.epoch += 1
-            self._changed.update({item.name: self.epoch for item in concerning if isinstance(item, Change)})
+        self._note(changes, draft.fired)
         replies = tuple(reply for reply in draft.replies if reply.origin.reply_to is not None)
         bent = tuple(name for name, origin in draft.known_to.items() if origin is None)
         return Outcome(changes, tuple(draft.fired), replies, tuple(draft.messages), tuple(draft.errors), bent)
+
+    def _note(self, changes: tuple[Change, ...], fired: list[Fired]) -> None:
+        """Count the epoch, and forget the snapshots that are no longer right."""
+        released = self._hold.take(
+            {change.name: change.old for change in changes}, [item.name for item in fired], self._values
+        )
+        waiting = self._hold.played
+        concerning = [item for item in (*changes, *fired) if _concerns_generation(item) and item.name not in waiting]
+        if concerning or released:
+            self.epoch += 1
+            names = [item.name for item in concerning if isinstance(item, Change)]
+            self._changed.update(dict.fromkeys((*names, *released), self.epoch))
+        self._changed.update(dict.fromkeys(waiting, math.inf))
+        tiers = {change.tier for change in changes}
+        if "frame" in tiers:
+            self._output = None
+        if released or tiers - {"frame"}:
+            self._generation = None
 
     def _change(self, name: str, old: Any, draft: _Draft) -> Change:
         row = params.find(name)
@@ -219,19 +248,21 @@ class Registry:
         if event.address == NOTICE:
             draft.messages.append(str(event.args[0]))
             return
-        name, row = _find(event.address)
+        name, row = find_address(event.address)
         if row.since is not None:
             raise ParameterError(f"{ROOT}{name}: not yet (arrives with {row.since})")
         if row.kind == "trigger":
             if self._presses_trigger(name, event):
                 self._fire(name, row, event, draft)
         elif not event.args or event.args == ("?",):
-            draft.replies.append(Reply(event.origin, event.address, self._answer(name, row, event)))
+            draft.replies.append(Reply(event.origin, event.alias or event.address, self._answer(name, row, event)))
         else:
             self._set(name, row, event, draft)
 
     def _answer(self, name: str, row: Parameter, event: Event) -> tuple[Any, ...]:
         value = self._values[name]
+        if event.alias:
+            _, value = ours_to_resolume(name, value) or ("", value)
         if event.address.startswith(NORM_ROOT):
             value = normalise(row, value)
         return value if isinstance(value, tuple) else ("none" if value is None else value,)
@@ -266,7 +297,7 @@ class Registry:
 
     def _trigger_effects(self, name: str, args: tuple[Any, ...]) -> dict[str, Any]:
         if name == "sys/panic":
-            return {"out/blackout": True, "audio/mute": True}
+            return {"out/blackout": True, "audio/mute": True} | dict.fromkeys(_MODULATORS, False)
         if name == "reseed":
             return {"seed": self._rng.randint(0, params.SEED_MAX)}
         effects = {} if self._effects is None else self._effects.of_trigger(name, args, self.values)
@@ -345,30 +376,6 @@ def _is_same(row: Parameter, one: Any, other: Any) -> bool:
 def _concerns_generation(item: Change | Fired) -> bool:
     """Editing the bank does not: its rows have neither a landing nor the reload tier."""
     return item.tier == "reload" or (item.tier in ("step", "chunk") and item.landing is not None)
-
-
-def _find(address: str) -> tuple[str, Parameter]:
-    """The concrete name and row behind an address; raises ParameterError with a suggestion."""
-    if len(address) > 200:
-        raise ParameterError(f"{address[:60]}...: no such parameter; an address has at most 200 characters")
-    found = _look_up(address)
-    if isinstance(found, str):
-        raise ParameterError(found)
-    return found
-
-
-@functools.lru_cache(maxsize=4096)
-def _look_up(address: str) -> tuple[str, Parameter] | str:
-    """Name and row, or the error's text: a suggestion costs a millisecond, and wrong senders repeat themselves."""
-    if not address.startswith(ROOT):
-        near = difflib.get_close_matches(address.strip("/"), params.concrete_names(), n=1, cutoff=0.5)
-        hint = f"did you mean {ROOT}{near[0]}?" if near else f"addresses start with {ROOT}"
-        return f"{address}: no such parameter; {hint}"
-    name = address.removeprefix(NORM_ROOT) if address.startswith(NORM_ROOT) else address.removeprefix(ROOT)
-    try:
-        return name, params.find(name)
-    except ParameterError as error:
-        return str(error)
 
 
 def _shown(event: Event) -> str:

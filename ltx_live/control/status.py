@@ -23,7 +23,9 @@ class Status:
     gesture is expected to land in `landing_s`. `latency_s` was measured at the last change that was seen, from the
     control's arrival to the picture. `chunk_s` is T, the time that a chunk takes; `dropped_s` was made but cut away.
     `mode` says what is in use beside the prompts, and what is live of it is seen `delay_s` after it was there.
-    `clock_s` is the media time played. `beat` counts from 1 within the bar, `bar` from 1.
+    `fps` counts the new pictures of the last second, `level` is that of the output (peak, 0 to 1), `seed` that of the
+    chunk that is seen, `error` the last line that told of a fault. `clock_s` is the media time played. `beat` counts
+    from 1 within the bar, `bar` from 1.
     """
 
     state: str = "loading"
@@ -46,6 +48,11 @@ class Status:
     bpm: float = 120.0
     beat: float = 1.0
     bar: int = 1
+    fps: float = 0.0
+    level: float = 0.0
+    seed: int | None = None
+    recording: bool = False
+    error: str = ""
 
 
 NAMES = tuple(field.name for field in dataclasses.fields(Status))

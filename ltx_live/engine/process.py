@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import multiprocessing
 import time
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from pathlib import Path
 from ltx_live.chunk import Chunk, ChunkRequest, Progress, StepValues
 from ltx_live.engine import worker
 from ltx_live.engine.log_file import LogFile
+from ltx_live.engine.patience import Patience
 from ltx_live.engine.slots import Slots
 from ltx_live.engine.worker import (
     Cancelled,
@@ -41,9 +41,6 @@ FIRST_RESTART_DELAY_S = 0.5
 LONGEST_RESTART_DELAY_S = 10.0
 GRACE_S = 1.5  # for a process to end by itself once the pipe is closed
 MAX_PROMPTS = 96  # the whole bank, and what is played beside it
-LOADING_LIMIT_S = 60.0  # without a message while it loads again
-SHORTEST_LIMIT_S = 10.0  # without a message at work, once it has made a chunk
-GAP_FACTOR = 10  # what is hung has been silent for so many times the longest gap between messages
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,18 +89,18 @@ class EngineProcess:
         hang_timeout_s: float = 60.0,
         clock: Callable[[], float] = time.monotonic,
     ):
-        self._spec = spec
+        self.spec = spec
+        self._former: EngineSpec | None = None  # of a reload that has not been ready yet
+        self._is_reloading = False
         self._slots = slots
-        self._hang_timeout_s = hang_timeout_s
+        self._patience = Patience(hang_timeout_s)
         self._clock = clock
         self._log = LogFile()
         self._slot_of: dict[int, int] = {}
         self._prompts: list[str] = []
         self._loras: dict[int, worker.LoadLora] = {}
         self._messages: list[Message] = []
-        self._longest_gap_s = {"loading": 0.0, "working": 0.0}
         self._was_ready = False
-        self._has_made_chunk = False
         self._is_given_up = False
         self._restart_delay_s = FIRST_RESTART_DELAY_S
         self._restart_at_s: float | None = None
@@ -161,6 +158,14 @@ class EngineProcess:
         """The show no longer needs the chunk `index`: it left the playlist by one generation and is no history."""
         self._slots.release(self._slot_of.pop(index))
 
+    def reload(self, spec: EngineSpec) -> bool:
+        """Start the process anew as `spec`; where that cannot be loaded, as before. False while it loads at first."""
+        if self._was_ready:
+            self._former, self.spec, self._is_reloading = self._former or self.spec, spec, True
+            if self._process is not None:
+                self._process.kill()  # the next poll sees its end
+        return self._was_ready
+
     def poll(self) -> list[Message]:
         """What happened since the last call, in order; then send what can be sent."""
         if self._process is not None:
@@ -209,11 +214,12 @@ class EngineProcess:
         self._may_interrupt = False  # one message may be sent until the next step
         self._step_values: StepValues | None = None
         self._restart_at_s = None
+        self._is_reloading = False
         self._pipe_ended_s: float | None = None
         self._last_message_s = self._clock()
         context = multiprocessing.get_context("spawn")
         level = logging.getLogger().getEffectiveLevel()
-        setup = worker.WorkerSetup(self._spec, self._slots.layout, self._slots.names, self._log.path, level)
+        setup = worker.WorkerSetup(self.spec, self._slots.layout, self._slots.names, self._log.path, level)
         ends: tuple[Connection, ...] = ()
         try:
             ours, theirs = ends = context.Pipe()
@@ -249,13 +255,13 @@ class EngineProcess:
 
     def _measure_gap(self) -> None:
         before_s, self._last_message_s = self._last_message_s, self._clock()
-        phase = "working" if self._is_ready else "loading"
-        self._longest_gap_s[phase] = max(self._longest_gap_s[phase], self._last_message_s - before_s)
+        self._patience.learn(self._last_message_s - before_s, not self._is_ready)
 
     def _understand(self, message: object) -> None:
         match message:
             case Ready():
                 self._is_ready = self._is_waiting = self._was_ready = True
+                self._former = None
             case Progress():
                 self._may_interrupt = True
             case worker.Done(chunk, num_frames, num_samples):
@@ -266,6 +272,7 @@ class EngineProcess:
                 self._is_waiting = True
             case Failed(text) if not self._is_ready:
                 self._is_given_up = not self._was_ready
+                self._take_back()
                 message = Failed(text, fatal=self._is_given_up)
             case Failed(_, None):
                 self._is_waiting = True
@@ -280,7 +287,7 @@ class EngineProcess:
         if running.is_cancelled:
             return Cancelled(chunk.index)
         self._restart_delay_s = FIRST_RESTART_DELAY_S
-        self._has_made_chunk = True
+        self._patience.has_made_chunk = True
         self._slot_of[chunk.index] = running.slot
         frames, audio = self._slots.frames(running.slot, num_frames), self._slots.audio(running.slot, num_samples)
         return replace(chunk, frames=frames, audio=audio, timings_s={**chunk.timings_s, "wait": running.wait_s})
@@ -347,21 +354,13 @@ class EngineProcess:
             log.debug("the engine process is gone")  # the next poll sees the end of the pipe and reports it
 
     def _kill_when_hung(self) -> None:
+        """It is not hung while it waits for work, nor while it loads at first."""
         silent_s = self._clock() - self._last_message_s
-        if silent_s > self._hang_limit_s():
-            log.error("no answer from the engine for %.3g s: it is started again", silent_s)
-            self._last_message_s = self._clock()
-            self._process.kill()
-
-    def _hang_limit_s(self) -> float:
-        """Silence after which the process is hung: none while it waits for work, nor while it loads at first."""
-        if self._is_waiting or not self._was_ready:
-            return math.inf
-        if not self._is_ready:
-            return max(LOADING_LIMIT_S, GAP_FACTOR * self._longest_gap_s["loading"])
-        if not self._has_made_chunk:
-            return self._hang_timeout_s
-        return max(SHORTEST_LIMIT_S, GAP_FACTOR * self._longest_gap_s["working"])
+        if self._is_waiting or not self._was_ready or silent_s <= self._patience.limit_s(not self._is_ready):
+            return
+        log.error("no answer from the engine for %.3g s: it is started again", silent_s)
+        self._last_message_s = self._clock()
+        self._process.kill()
 
     def _bury(self) -> None:
         """Once the process has really ended, say so, free what it was writing to and plan its restart."""
@@ -387,4 +386,12 @@ class EngineProcess:
                 text = f"{text} while loading: {self._log.last_line or 'it said nothing'}"
                 self._messages.append(Failed(text, fatal=True))
             return
+        if self._is_reloading:
+            text = "the engine is loaded anew"
+        else:
+            self._take_back()  # of what was ready there is nothing to take back
         self._start_later(exit_code, text, index)
+
+    def _take_back(self) -> None:
+        """What a reload asked for cannot be loaded."""
+        self.spec, self._former = self._former or self.spec, None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,12 @@ from ltx_live.modes.pace import Pace
 from ltx_live.modes.sound import SoundMode
 from ltx_live.modes.use import Setting, Told
 from ltx_live.tempo import Tempo
+
+FOLLOWED = re.compile(
+    r"i2v_image|ref/.*|control_strength|audio_(input|mode)|audioin/.*|audio/(source|monitor)|live_align|lora/\d+/name"
+    r"|react/source"
+)
+"""The values that `Modes.take` follows."""
 
 
 class Modes:

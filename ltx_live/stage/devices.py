@@ -51,6 +51,19 @@ def devices(direction: str, least_channels: int) -> list[Device]:
     ]
 
 
+def list_anew() -> None:
+    """Have PortAudio look for devices again, which it does only when it begins; every stream must be closed.
+
+    Raises DeviceError where it cannot.
+    """
+    sd = sounddevice()
+    try:
+        sd._terminate()
+        sd._initialize()
+    except sd.PortAudioError as error:
+        raise DeviceError(f"sound: {error}") from None
+
+
 def choose(found: Sequence[Device], pattern: str) -> Device | None:
     """The device for an index, a name or a part of it (`*` allowed, case does not count); "" = default.
 

@@ -14,6 +14,8 @@ from ltx_live.stage.playlist import EMPTY, Playlist, read
 
 START_FADE_SAMPLES = 2 * SAMPLE_RATE_HZ
 GAIN_RAMP_SAMPLES = SAMPLE_RATE_HZ // 100
+FALL_S = 1.7
+"""The level falls by 20 dB in this time, so that a beat between two looks at it is seen."""
 
 
 class TapBlock(NamedTuple):
@@ -27,7 +29,8 @@ class TapBlock(NamedTuple):
 class Player:
     """Plays `playlist` at `target_gain`; both are set by the show's thread, by one reference assignment each.
 
-    `published` answers back. `tap`, when set, receives every block handed out (a bounded deque: the oldest are lost).
+    `published` answers back. `level` is the peak of what was handed out, 0..1, that falls by 20 dB in FALL_S.
+    `tap`, when set, receives every block handed out (a bounded deque: the oldest are lost).
     """
 
     def __init__(self) -> None:
@@ -37,6 +40,7 @@ class Player:
         self.num_underruns = 0
         self.num_errors = 0
         self.largest_block = 0
+        self.level = 0.0
         self.tap: deque[TapBlock] | None = None
         self._gain = 0.0
         self._starved = False
@@ -72,6 +76,7 @@ class Player:
         samples[num_media:] *= num_media == num  # what comes after the end waits
         samples *= self._gains(start, num, len(samples))
         out[:] = self._limiter.process(samples)
+        self.level = max(float(np.abs(out).max(initial=0.0)), self.level * 0.1 ** (num / SAMPLE_RATE_HZ / FALL_S))
         if num_media < num and not self._starved and playlist.end:
             self.num_underruns += 1
         self._starved = num_media < num

@@ -324,6 +324,24 @@ def test_resolume_controllers_are_told_in_their_words(make_rig):
     }
 
 
+def test_who_asks_by_an_alias_is_answered_by_it(make_rig):
+    rig = make_rig(aliases="resolume")
+    client = rig.client()
+    rig.send(client, "/ltx/tempo/bpm", 140.0)
+    for asked, told in (
+        ("/composition/tempocontroller/tempo", 0.25),
+        ("/composition/layers/1/master", 1.0),
+        ("/ltx/layers/1/clips/2/name", ""),
+        ("/ltx/tempo/bpm", 140.0),
+    ):
+        for args in ((), ("?",)):
+            rig.send(client, asked, *args)
+            assert client.messages() == [(asked, (told,))]
+    rig.send(client, "/composition/master", "loud")
+    (error,) = client.messages()
+    assert error[0] == "/ltx/error" and error[1][0] == "/composition/master"
+
+
 def test_answers_go_to_the_reply_port(make_rig):
     client = Client()
     rig = make_rig(reply_port=client.port)

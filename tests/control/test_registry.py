@@ -251,7 +251,9 @@ def test_snapshots_hold_the_values_of_their_moment():
 def test_reseed_panic_ping_and_dump():
     registry = Registry()
     assert send(registry, "/ltx/reseed").changes[0].name == "seed"
-    assert {change.name for change in send(registry, "/ltx/sys/panic").changes} == {"out/blackout", "audio/mute"}
+    send(registry, "/ltx/mod/3/active", 1)
+    stopped = {change.name for change in send(registry, "/ltx/sys/panic").changes}
+    assert stopped == {"out/blackout", "audio/mute", "mod/3/active"} and not registry.values["mod/3/active"]
     pong = send(registry, "/ltx/sys/ping", 0, "a").replies[0]
     assert (pong.address, pong.args) == ("/ltx/sys/pong", (0, "a"))
     dump = send(registry, "/ltx/sys/dump").replies

@@ -126,11 +126,11 @@ def test_a_wish_and_a_cancel_at_once(process, style):
 def test_waiting_for_a_file_is_no_hang(process, style):
     """What comes when it comes says nothing of how long the engine is silent at work."""
     player, _ = process
-    gap_s = player._longest_gap_s["working"]
+    gap_s = player._patience._longest_working_s
     time.sleep(gap_s + 0.3)
     player.load_lora(1, None)
     wait_for(player, LoraLoaded)
-    assert player._longest_gap_s["working"] == gap_s
+    assert player._patience._longest_working_s == gap_s
 
 
 def test_an_engine_without_loras_refuses_them(style):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import resource
 import signal
@@ -14,9 +15,10 @@ import numpy as np
 import pytest
 
 from ltx_live.chunk import Chunk, ChunkRequest, Inputs, Progress
-from ltx_live.engine.process import MAX_PROMPTS, Died, Encoded, EngineProcess, EngineSpec, Loading, Ready
+from ltx_live.engine.process import MAX_PROMPTS, Died, Encoded, EngineProcess, EngineSpec, Failed, Loading, Ready
 from ltx_live.engine.slots import Slots
 from ltx_live.engine.testcard import TestCardEngine
+from ltx_live.errors import EngineError
 from ltx_live.params import GenerationParams
 
 
@@ -221,3 +223,36 @@ def test_inputs_of_a_request_come_through_its_slot(start):
     engine.request(replace(request_for(), inputs=Inputs(image=image, driving=sound, driving_start=100)))
     chunk = wait_for(engine, Chunk)[-1]
     assert (chunk.audio[:100] == 0).all() and (chunk.audio[100:] == sound[: chunk.end - 100]).all()
+
+
+def load_marked(report, name="", fault=""):
+    """The test card with a name; a fault keeps it from loading: by an error, or by its end."""
+    if fault == "error":
+        raise EngineError("it does not fit")
+    if fault == "end":
+        os._exit(3)
+    engine = SilentEngine(64, 64)
+    engine.info = dataclasses.replace(engine.info, name=name)
+    return engine
+
+
+@pytest.mark.parametrize("fault", ["error", "end"])
+def test_a_reload_that_cannot_be_loaded_is_taken_back(clock, monkeypatch, fault):
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+
+    def spec(**arguments):
+        return EngineSpec("test_supervision", "load_marked", arguments)
+
+    with Slots.create(64, 64, 3) as slots, EngineProcess(spec(name="first"), slots, clock=clock) as engine:
+        assert not engine.reload(spec(name="too early")), "it loads at first"
+        assert wait_for(engine, Ready)[-1].info.name == "first"
+        engine.request(request_for(0))
+        assert engine.reload(spec(name="second"))
+        died = next(message for message in wait_for(engine, Ready) if isinstance(message, Died))
+        assert died.index == 0 and died.text == "the engine is loaded anew" and slots.num_free == 3
+        engine.request(request_for(1))
+        wait_for(engine, Chunk)
+        assert engine.reload(spec(name="third", fault=fault))
+        messages = wait_for(engine, Ready)
+        assert messages[-1].info.name == "second" and engine.spec == spec(name="second")
+        assert not any(isinstance(message, Failed) and message.fatal for message in messages)

@@ -244,3 +244,67 @@ def test_without_portaudio_the_error_says_what_to_install_and_the_default_plays_
     assert (
         "apt-get install libportaudio2" in lines[0] and lines[1].endswith("playing without sound") and len(lines) == 2
     )
+
+
+CHANGE = (
+    MAKE_CHUNK
+    + """
+output = AudioOutput("pulse")
+output.start()
+names = [name for _, name, _ in list_devices()]
+timeline = Timeline()
+for index in range(30):
+    timeline.append(make_chunk(index, timeline.end))
+output.player.playlist = timeline.playlist
+positions, longest_s = [], 0.0
+
+def play(until, seconds=8.0):
+    global longest_s
+    end_s, told = time.perf_counter() + seconds, []
+    while time.perf_counter() < end_s and not (until is not None and until()):
+        before_s = time.perf_counter()
+        line = output.check()
+        longest_s = max(longest_s, time.perf_counter() - before_s)
+        told += [line] if line else []
+        positions.append((time.perf_counter(), output.position()))
+        time.sleep(1 / 60)
+    return told
+
+play(None, 2.5)
+first = output.device
+output.change("no such thing")
+assert output.pattern == "no such thing"
+told = play(lambda: output.pattern == "pulse") + play(None, 0.5)
+assert len(told) == 1 and told[0].startswith("/ltx/audio/device no such thing: no such output; choose one of"), told
+assert output.device == first and "stays as it was" in told[0] and chr(10) not in told[0]
+output.change("default, alsa")
+told = play(lambda: output.device != first) + play(None, 1.0)
+assert [line[:14] for line in told] == ["sound: default"] and output.pattern == "default, alsa", told
+output.change("none")
+assert play(lambda: output.device is None) and output.pattern == "none"
+play(None, 1.0)
+output.change("pulse")
+assert play(lambda: output.device == first)[0].startswith("sound: pulse")
+play(None, 0.5)
+print(output.restart())
+assert output.is_looking and output.device is None
+told = play(lambda: output.device is not None)
+assert told and told[0].startswith("sound: pulse"), told
+play(None, 0.5)
+times, heard = np.array(positions).T
+print("LONGEST_CHECK", longest_s, "MONOTONIC", bool((np.diff(heard) >= 0).all()))
+slope, start = np.polyfit(times, heard / 48_000, 1)
+print("RATE", slope, "JITTER", np.abs(heard / 48_000 - slope * times - start).max(), "ERRORS", output.player.num_errors)
+output.close()
+assert not output.stuck
+"""
+)
+
+
+def test_the_device_is_changed_while_it_plays_and_looked_for_anew(pulse, run_script):
+    """Two devices of one server; the media clock goes on through all of it."""
+    out = run_script(CHANGE, pulse)
+    print(out)
+    seen = values(out)
+    assert seen["MONOTONIC"] == "True" and float(seen["LONGEST_CHECK"]) < 0.05 and seen["ERRORS"] == "0"
+    assert abs(float(seen["RATE"]) - 1) < 0.05 and float(seen["JITTER"]) < 0.25

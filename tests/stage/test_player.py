@@ -98,3 +98,15 @@ def test_a_broken_playlist_is_silence_and_a_counter():
     player = Player()
     player.playlist = Playlist(1, ((0, np.zeros((480, 5), np.float32)),), 480)
     assert not blocks(player, 2).any() and player.num_errors == 2
+
+
+def test_the_level_is_the_peak_of_what_is_heard_and_falls_slowly():
+    player = Player()
+    player.playlist = constant()
+    blocks(player, 250)
+    assert player.level == 0.25
+    player.target_gain = 0.0
+    blocks(player, 1)
+    blocks(player, 170)  # 1.7 s of silence
+    assert 0.02 < player.level < 0.027
+    assert blocks(player, 1).max() == 0.0
