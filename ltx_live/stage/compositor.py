@@ -18,10 +18,13 @@ from ltx_live.stage.look import Motion, level
 from ltx_live.stage.timeline import Frame, Picture
 
 
-def _program(fragment: str) -> ShaderProgram:
+def _program(fragment: str, define: str = "") -> ShaderProgram:
+    """The program of a fragment shader's file, with a name defined after its first line, the version."""
     folder = resources.files("ltx_live.stage") / "shaders"
-    sources = {"vertex": "triangle.vert.glsl", "fragment": f"{fragment}.frag.glsl"}
-    return ShaderProgram(*(Shader((folder / name).read_text("utf-8"), kind) for kind, name in sources.items()))
+    version, _, rest = (folder / f"{fragment}.frag.glsl").read_text("utf-8").partition("\n")
+    source = f"{version}\n#define {define}\n{rest}" if define else f"{version}\n{rest}"
+    vertex = (folder / "triangle.vert.glsl").read_text("utf-8")
+    return ShaderProgram(Shader(vertex, "vertex"), Shader(source, "fragment"))
 
 
 def _generate(function: Any) -> int:
@@ -79,9 +82,8 @@ def _colour(output: Any, is_lit: bool) -> dict[str, float]:
 
 def _placed(view: View | None) -> dict[str, Any]:
     """The uniforms of geometry."""
-    if view is None:
-        return {"is_placed": 0, "matrix": (1.0, 0.0, 0.0, 1.0), "pan": (0.0, 0.0), "mirror": (0.0, 0.0), "zoom": 1.0}
-    return view._asdict() | {"is_placed": 1, "mirror": tuple(map(float, view.mirror))}
+    view = view or View((1.0, 0.0, 0.0, 1.0), (0.0, 0.0), (False, False), 1.0)
+    return view._asdict() | {"mirror": tuple(map(float, view.mirror))}
 
 
 class Compositor:
@@ -89,6 +91,7 @@ class Compositor:
 
     def __init__(self) -> None:
         self._look, self._present, self._card = _program("look"), _program("present"), _program("card")
+        self._moved_look = _program("look", "MOVED")  # another one, so that the plain one's bytes are always the same
         self._frame, self._incoming, self._composed = _Texture(0), _Texture(1), _Texture(0)
         self._trail, self._next_trail = _Texture(2, gl.GL_RGBA32F), _Texture(2, gl.GL_RGBA32F)
         self._has_trail = False
@@ -134,10 +137,10 @@ class Compositor:
 
     def _render(self, output: Any) -> None:
         """Draw the frames with their look into the composed texture, and what feedback keeps into the trail's."""
-        uniforms = {"mix_amount": self._mix, "frame": 0, "incoming": 1, "trail": 2}
-        uniforms |= _colour(output, self._motion.is_lit) | _placed(view(output, *self._frame.size))
+        seen = view(output, *self._frame.size)
+        uniforms = {"mix_amount": self._mix, "frame": 0, "incoming": 1} | _colour(output, self._motion.is_lit)
+        kept = self._motion.kept if self._has_trail else 0.0
         targets = [gl.GL_COLOR_ATTACHMENT0]
-        uniforms["kept"] = self._motion.kept if self._has_trail else 0.0
         self._has_trail = bool(output.out_feedback)
         if self._has_trail:
             if self._next_trail.size != self._frame.size:
@@ -151,7 +154,10 @@ class Compositor:
         self._trail.bind(2)
         self._incoming.bind(1)
         self._frame.bind(0)
-        self._draw(self._look, uniforms)
+        if seen is None and not self._has_trail:
+            self._draw(self._look, uniforms)
+        else:
+            self._draw(self._moved_look, uniforms | _placed(seen) | {"trail": 2, "kept": kept})
         gl.glBindFramebuffer(gl.GL_FRAMEBUFFER, 0)
         if self._has_trail:
             self._trail, self._next_trail = self._next_trail, self._trail

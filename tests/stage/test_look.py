@@ -114,7 +114,8 @@ def test_the_strobe_flashes_at_its_rate_and_is_light_half_the_time():
 
 def test_no_movement_of_the_rate_makes_more_flashes():
     rng = np.random.default_rng(3)
-    moves = [np.tile([3.0] * k + [0.0] * k, 400 // k) for k in (1, 5, 20, 41)] + [rng.uniform(0, 3, 2400)]
+    moves = [np.tile([3.0] * k + [0.0] * k, 400 // k) for k in (1, 5, 20, 41)]
+    moves += [np.tile([3.0] * 44 + [0.0] * 16, 20), rng.uniform(0, 3, 2400)]
     for rates in moves:
         begins = np.flatnonzero(np.diff(lights(rates).astype(int)) == 1) / 240
         assert (np.diff(begins) >= 1 / 3 - 2 / 240).all(), rates[:50]

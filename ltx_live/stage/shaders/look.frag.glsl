@@ -1,21 +1,13 @@
 #version 330 core
 // Blends two frames and gives them the look; the same maths and order as look.py and geometry.py.
-// Row 0 of frames and of the result is the top.
+// Row 0 of frames and of the result is the top. Without MOVED there is no geometry and no trail.
 
 in vec2 place;
 layout(location = 0) out vec4 color;
-layout(location = 1) out vec4 left_behind;  // the next frame's trail
 
 uniform sampler2D frame;
 uniform sampler2D incoming;
 uniform float mix_amount;
-uniform int is_placed;
-uniform vec4 matrix;    // row by row
-uniform vec2 pan;
-uniform vec2 mirror;    // 1 where the second half repeats the first
-uniform float zoom;
-uniform sampler2D trail;
-uniform float kept;     // share of the trail that stays
 uniform float brightness;
 uniform float contrast;
 uniform float gamma;
@@ -35,22 +27,35 @@ vec3 turn_hue(vec3 c, float turn) {
     return high - chroma * clamp(min(k, 4.0 - k), 0.0, 1.0);
 }
 
-vec3 blended(vec2 at) {
-    return mix(texture(frame, at).rgb, texture(incoming, at).rgb, mix_amount);
-}
+#ifdef MOVED
+layout(location = 1) out vec4 left_behind;  // the next frame's trail
 
-vec3 placed(vec2 at) {
-    vec2 from_middle = at - 0.5;
+uniform vec4 matrix;  // row by row
+uniform vec2 pan;
+uniform vec2 mirror;  // 1 where the second half repeats the first
+uniform float zoom;
+uniform sampler2D trail;
+uniform float kept;   // share of the trail that stays
+
+vec3 blended() {
+    vec2 from_middle = place - 0.5;
     vec2 source = vec2(dot(matrix.xy, from_middle), dot(matrix.zw, from_middle)) - pan + 0.5;
     vec2 inside = min(source, 1.0 - source);
     vec2 cover = clamp(inside * vec2(textureSize(frame, 0)) * zoom + 0.5, 0.0, 1.0);
-    return blended(mix(source, inside, mirror)) * cover.x * cover.y;
-}
-
-void main() {
-    vec3 c = is_placed == 0 ? blended(place) : placed(place);
+    vec2 at = mix(source, inside, mirror);
+    vec3 c = mix(texture(frame, at).rgb, texture(incoming, at).rgb, mix_amount) * cover.x * cover.y;
     if (kept > 0.0) c += (texelFetch(trail, ivec2(gl_FragCoord.xy), 0).rgb - c) * kept;
     left_behind = vec4(c, 1.0);
+    return c;
+}
+#else
+vec3 blended() {
+    return mix(texture(frame, place).rgb, texture(incoming, place).rgb, mix_amount);
+}
+#endif
+
+void main() {
+    vec3 c = blended();
     c = (c + brightness - 0.5) * contrast + 0.5;
     if (gamma != 1.0) c = pow(max(c, 0.0), vec3(1.0 / gamma));
     c = mix(vec3(dot(c, vec3(0.2126, 0.7152, 0.0722))), c, saturation);
