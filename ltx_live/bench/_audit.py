@@ -27,7 +27,7 @@ from ltx_live.config import Config, initial_values
 from ltx_live.control.controllers import Controllers
 from ltx_live.control.event import Event, Origin
 from ltx_live.control.registry import Registry
-from ltx_live.engine.process import Cancelled, Encoded, Message, Ready
+from ltx_live.engine.process import Cancelled, Encoded, EngineSpec, Message, Ready
 from ltx_live.engine.slots import SlotLayout
 from ltx_live.engine.worker import GOMP_SPINCOUNT
 from ltx_live.engines import engine_spec
@@ -159,7 +159,7 @@ class SimulatedSound:
     def __init__(self, clock: Clock):
         self.player = Player()
         self.device = "simulated"
-        self.is_looking = False
+        self.pattern, self.is_looking = "", False
         self._clock = clock
         self._play_clock = PlayClock()
         self._num_blocks = 0
@@ -185,6 +185,7 @@ class SimulatedEngine:
     """
 
     def __init__(self, engine: Engine, clock: Clock, step_time_s: Callable[[ChunkRequest], float]):
+        self.spec = EngineSpec("simulated")
         self._engine = engine
         self._clock = clock
         self._step_time_s = step_time_s

@@ -66,7 +66,7 @@ def test_the_load_moves_looks_and_repeats_the_rest():
     for k in range(cycles):
         for _, packets in found:
             ((address, args),) = decode_packet(packets[k % len(packets)])[0]
-            outcome = registry.apply((Event(address, args, Origin("test"), 0.0),))
+            outcome = registry.apply((Event(address, args, Origin("osc", "test"), 0.0),))
             assert not outcome.errors, outcome.errors
             changed |= {change.name for change in outcome.changes}
     assert {params.find(name).tier for name in changed} == {"frame"} and len(changed) > 60

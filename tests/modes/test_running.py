@@ -57,10 +57,8 @@ def test_modulators_do_not_wake_a_lora_that_is_out_nor_outrun_what_is_kept_up(pl
     assert modes.limited(params, moved) == replace(moved, lora_strength=(0.5,) + (0.0,) * 7)
     assert modes.limited(params, params) is params
     it.send("/ltx/ref/source", "a.mp4")
-    it.until(lambda: modes.guide.is_active)
-    for _ in range(2):
-        modes._pace.steps(modes._costly(), 8)
-        modes._pace.made(modes._costly(), 8, 8, 0.6)
+    it.until(lambda: modes.applied(base).ref_source)
+    modes._pace.made(modes._mode, 8, 8, 0.6)
     assert modes.limited(params, moved).num_steps == modes.applied(base).num_steps < 8
 
 
