@@ -358,7 +358,10 @@ class Registry:
         place = sent
         sent = denormalise(row, place) if on_norm else sent
         value = row.coerce(sent)
-        is_as_sent = sent in (value, as_number(row, value)) and not (on_norm and not 0 <= place <= 1)
+        is_as_sent = sent in (value, as_number(row, value))
+        if row.kind == "float" and isinstance(sent, (int, float)):
+            is_as_sent = _is_same(row, value, sent)
+        is_as_sent = is_as_sent and not (on_norm and not 0 <= place <= 1)
         return value, is_as_sent and combine is None
 
 
