@@ -100,10 +100,10 @@ class GuideMode:
     def tick(self, position: float) -> Iterator[Told]:
         """What has happened since the last tick; `position` is heard."""
         self._position = round(position)
-        loading, messages = self._guide.is_loading, self._guide.take_messages()
-        if not loading:
+        if not self._guide.is_loading:  # asked first: what failed by then has left its line
+            messages = self._guide.take_messages()
             yield from self._refused(messages)
-        yield from messages
+            yield from messages
         used = Used(self._guide.name, self._version) if self._has_reference(self._values["ref/control"]) else None
         if used != self._used:
             self._used = used

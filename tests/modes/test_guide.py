@@ -153,3 +153,17 @@ def test_what_cannot_be_opened_is_one_line_and_the_old_one_goes_on(reference, tm
     assert isinstance(setting, Setting) and (setting.name, setting.value) == ("ref/source", "a.mp4")
     assert "stays as it was" in setting.text and "\n" not in setting.text
     assert reference.params().ref_source == used and indices(reference.filled(continues=False).guide)[0] == 0
+
+
+def test_a_failure_between_two_looks_is_the_refusal_too(reference, monkeypatch):
+    guide, take = reference.mode._guide, reference.mode._guide.take_messages
+
+    def take_later():
+        guide.wait_until_open()
+        return take()
+
+    monkeypatch.setattr(guide, "take_messages", take_later)
+    reference.set(ref_source="missing.mp4")
+    (setting,) = reference.told()
+    assert (setting.name, setting.value) == ("ref/source", "")
+    assert "missing.mp4: no such file" in setting.text
