@@ -68,7 +68,8 @@ class Show:
 
     @property
     def duties(self) -> tuple:
-        return self.watch_sound, self.hear_engine, self.obey, self.record, self.ask, self.draw
+        """Controls are taken between the longer ones, too: what comes meanwhile need not wait for the next tick."""
+        return self.watch_sound, self.hear_engine, self.obey, self.record, self.take, self.ask, self.take, self.draw
 
     @property
     def is_over(self) -> bool:
@@ -127,7 +128,7 @@ class Show:
         self.parts.audio.player.target_gain = 0.0 if silent else output.audio_volume * output.out_master
 
     def take(self) -> None:
-        """Let the controls that have come take effect, between two ticks."""
+        """Let the controls that have come take effect, as between two ticks."""
         self._desk.take()
 
     def record(self) -> None:

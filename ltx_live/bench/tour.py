@@ -71,6 +71,7 @@ def _pictures(media: _tour_media.Media) -> list[Step]:
         Step("i2v_hold", (1,), 5, _is("i2v_hold", True)),
         Step("i2v_hold", (0,), 1),
         Step("image/grab", (), 4, _names("i2v_image", "grab-")),
+        Step("image/clear", (), 2, _is("i2v_image", "")),
     ]
 
 
@@ -85,6 +86,7 @@ def _references(media: _tour_media.Media) -> list[Step]:
         Step("control_strength", (1.0,), 1),
         Step("ref/speed", (2.0,), 3, _is("ref_speed", 2.0)),
         Step("ref/seek", (1.0,), 3),
+        Step("ref/loop", (0,), 1),
         Step("ref/source", ("camera:97",), 3, wrong="cannot open camera"),
         Step("ref/source", (media.one_frame,), 4, _names("ref_source", media.one_frame)),
         Step("ref/source", (media.folder,), 4, _names("ref_source", media.folder)),
@@ -115,7 +117,9 @@ def _sounds(media: _tour_media.Media) -> list[Step]:
         Step("audio/source", ("driving",), 2),
         Step("audio_input", (media.mono,), 5, _names("audio_input", media.mono)),
         Step("audioin/source", ("live",), 3),
-        Step("live_align", ("beat",), 1),
+        Step("audio/monitor", (1,), 2, _is("audio_monitor", True)),
+        Step("audio/monitor", (0,), 1),
+        *(Step("live_align", (name,), 2, _is("live_align", name)) for name in ("off", "beat", "bar", "through")),
         Step("audioin/source", ("file",), 1),
     ]
 
@@ -140,6 +144,12 @@ def _generation(media: _tour_media.Media) -> list[Step]:
         Step("lora/2/name", ("pocket-style-ink",), 4, _names("lora_name", "pocket-style-ink")),
         Step("lora/2/strength", ("fader",), 2),
         Step("lora/2/active", (0,), 3),
+        Step("lora/drop", ("pocket-ic-lora-structure",), 3, _names("lora_name", "pocket-ic-lora-structure")),
+        Step("randomize_seed", (1,), 2, _is("randomize_seed", True)),
+        Step("realtime_pacing_slack", (1.0,), 2, _is("realtime_pacing_slack", 1.0)),
+        Step("realtime_pacing_slack", (0.0,), 1),
+        Step("frame_rate", (20.0,), 4, _is("frame_rate", 20.0)),
+        Step("frame_rate", (24.0,), 4),
         Step("num_steps", (5,), 3, _is("num_steps", 5)),
         *(Step("schedule", (name,), 3, _is("schedule", name)) for name in SCHEDULES[1:]),
         Step("sigmas", ("0.5 0.7 0",), 2, wrong="must descend to 0"),
