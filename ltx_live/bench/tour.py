@@ -117,9 +117,9 @@ def _sounds(media: _tour_media.Media) -> list[Step]:
         Step("audio/source", ("driving",), 2),
         Step("audio_input", (media.mono,), 5, _names("audio_input", media.mono)),
         Step("audioin/source", ("live",), 3),
-        Step("audio/monitor", (1,), 2, _is("audio_monitor", True)),
+        Step("audio/monitor", (1,), 3, _is("audio_monitor", True)),
         Step("audio/monitor", (0,), 1),
-        *(Step("live_align", (name,), 2, _is("live_align", name)) for name in ("off", "beat", "bar", "through")),
+        *(Step("live_align", (name,), 3, _is("live_align", name)) for name in ("off", "beat", "bar", "through")),
         Step("audioin/source", ("file",), 1),
     ]
 
