@@ -5,7 +5,7 @@
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: play test check fix bench
+.PHONY: play test check fix fuzz bench
 
 play: $(INSTALLED)
 	@bash tools/system-packages.sh play || echo "going on without them" >&2
@@ -25,6 +25,9 @@ fix: $(INSTALLED)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/python tools/readme_table.py
+
+fuzz: $(INSTALLED)
+	FUZZ=$${FUZZ:-60} $(BIN)/python -m pytest -q --timeout 0 tests/control/test_osc_fuzz.py tests/control/test_midi_fuzz.py tests/test_show_file.py
 
 bench: $(INSTALLED)
 	$(BIN)/ltx-live bench pocket

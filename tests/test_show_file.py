@@ -4,7 +4,8 @@ import random
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from fuzzing import some
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ltx_live import params
@@ -210,7 +211,7 @@ def one_line_or_fine(load, path):
 def test_any_table_is_taken_or_refused_in_one_line(load, tmp_path_factory):
     path = tmp_path_factory.mktemp("fuzz") / "any.toml"
 
-    @settings(max_examples=150, deadline=None)
+    @some(150)
     @given(st.dictionaries(KEYS, ANYTHING | TABLES, max_size=5))
     def check(tables):
         path.write_text(dumps({"schema": 1, **tables}), encoding="utf-8")
@@ -224,7 +225,7 @@ def test_any_table_is_taken_or_refused_in_one_line(load, tmp_path_factory):
 def test_a_show_file_with_any_damage_is_taken_or_refused_in_one_line(load, tmp_path_factory):
     path = tmp_path_factory.mktemp("fuzz") / "any.toml"
 
-    @settings(max_examples=150, deadline=None)
+    @some(150)
     @given(st.integers(0, len(SHOW)), st.integers(0, 20), st.binary(max_size=6))
     def check(start, length, put):
         text = SHOW.encode()

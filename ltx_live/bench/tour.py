@@ -184,7 +184,8 @@ class Player:
         self._reader.start()
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.settimeout(5)
-        self._port = int(self.wait_for(r"OSC: listening on 127.0.0.1:(\d+)", 60)[1])
+        self.pid = self._process.pid
+        self.port = int(self.wait_for(r"OSC: listening on 127.0.0.1:(\d+)", 60)[1])
 
     def wait_for(self, pattern: str, timeout_s: float) -> re.Match:
         """The first line that fits; SystemExit when it does not come."""
@@ -197,7 +198,7 @@ class Player:
         raise SystemExit(f"the show did not say {pattern}:\n" + "".join(self.lines[-20:]))
 
     def send(self, address: str, *args: Any) -> None:
-        self._socket.sendto(encode_message(f"/ltx/{address}", args), ("127.0.0.1", self._port))
+        self._socket.sendto(encode_message(f"/ltx/{address}", args), ("127.0.0.1", self.port))
 
     def ask(self, address: str) -> Any:
         """The present value; other answers that come meanwhile are passed over."""

@@ -6,7 +6,8 @@ import queue
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from fuzzing import some
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ltx_live import params
@@ -23,8 +24,6 @@ NOWHERE = Path("/nonexistent")
 FOLDERS = mapping_folders(NOWHERE)
 PORTS = ("nanoKONTROL2", "MIDI Mix", "APC mini mk2", "Launch Control XL", "LPMiniMK3 MI", "Some Pad")
 SHIPPED = [path.read_text() for folder in FOLDERS for path in sorted(folder.glob("*.toml"))]
-
-some = functools.partial(settings, deadline=None, derandomize=True)
 
 
 class Played:
@@ -70,7 +69,7 @@ words = st.one_of(
 )
 
 
-@some(max_examples=150)
+@some(150)
 @given(st.lists(st.tuples(st.sampled_from(PORTS), words), max_size=40))
 def test_any_bytes_through_the_shipped_mappings(messages):
     played = Played(shipped())
@@ -83,7 +82,7 @@ def shipped():
     return load_mappings("default", NOWHERE)
 
 
-@some(max_examples=150)
+@some(150)
 @given(st.lists(words, max_size=60), st.sampled_from(("out/hue", "row lora", "restart")))
 def test_any_bytes_while_learning(messages, target):
     lessons, events, now_s = [], queue.SimpleQueue(), 0.0
@@ -175,7 +174,7 @@ def test_any_mapping_file(folder):
     """Those that are understood are played, too; enough of them are."""
     num_played = 0
 
-    @some(max_examples=300)
+    @some(300)
     @given(files(), st.lists(words, max_size=10))
     def check(text, messages):
         nonlocal num_played
@@ -190,14 +189,14 @@ def test_any_mapping_file(folder):
     assert num_played > 20
 
 
-@some(max_examples=200)
+@some(200)
 @given(st.sampled_from(SHIPPED), st.integers(0, 10**6), st.integers(0, 30), st.text(max_size=6))
 def test_any_slip_in_a_shipped_file(folder, text, place, num_lost, typed):
     place %= len(text)
     understood(text[:place] + typed + text[place + num_lost :], folder)
 
 
-@some(max_examples=100)
+@some(100)
 @given(st.binary(max_size=200))
 def test_any_bytes_as_a_file(folder, data):
     understood(data, folder)

@@ -1,17 +1,17 @@
 """OSC that nobody would send, made by hypothesis: every packet is read or refused, and the registry takes anything.
 
-The same cases at every run; `HYPOTHESIS_EXAMPLES` asks for more of them.
+`FUZZ` asks for more cases: see `fuzzing.py`.
 """
 
 import math
-import os
 import queue
 import socket
 import struct
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from fuzzing import some
+from hypothesis import given
 from hypothesis import strategies as st
 from pythonosc.osc_message import OscMessage
 from pythonosc.parsing.osc_types import ParseError
@@ -23,16 +23,6 @@ from ltx_live.control.feedback import Subscription
 from ltx_live.control.osc import OscReceiver, decode_packet, encode_bundles, encode_message
 from ltx_live.control.patterns import expand_pattern
 from ltx_live.control.registry import Registry, full_range
-
-settings.register_profile(
-    "here",
-    max_examples=int(os.environ.get("HYPOTHESIS_EXAMPLES", 250)),
-    deadline=None,
-    derandomize=True,
-    database=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-)
-settings.load_profile("here")
 
 PEER = Origin("osc", "127.0.0.1", ("127.0.0.1", 5000))
 NAMES = params.concrete_names()
@@ -86,6 +76,7 @@ def read(data):
         return []
 
 
+@some(200)
 @given(addresses.filter(lambda address: "\x00" not in address), st.lists(plain, max_size=5))
 def test_what_we_send_is_what_is_read_by_us_and_by_python_osc(address, args):
     data = encode_message(address, args)
@@ -95,6 +86,7 @@ def test_what_we_send_is_what_is_read_by_us_and_by_python_osc(address, args):
     assert decode_packet(next(encode_bundles([data])))[0] == [(address, tuple(args))]
 
 
+@some(200)
 @given(packets)
 def test_a_packet_is_read_or_refused(data):
     for address, args in read(data):
@@ -102,6 +94,7 @@ def test_a_packet_is_read_or_refused(data):
         encode_message(address, args)
 
 
+@some(200)
 @given(packets)
 def test_what_is_read_can_be_applied(data):
     events = []
@@ -113,6 +106,7 @@ def test_what_is_read_can_be_applied(data):
     check(Registry(), events)
 
 
+@some(200)
 @given(st.lists(st.tuples(addresses, st.lists(odd, max_size=4)), max_size=4))
 def test_the_registry_takes_anything(sent):
     check(Registry(), [Event(address, tuple(args), PEER, 0.0) for address, args in sent])
@@ -137,6 +131,7 @@ def check(registry, events):
             encode_message(*shown[:1], [shown[1]]) if shown else None
 
 
+@some(200)
 @given(st.text(alphabet="/ltxnorm*?[]{},!-^\\.()+$ab", max_size=60))
 def test_a_pattern_is_expanded_or_refused(text):
     try:
@@ -146,6 +141,7 @@ def test_a_pattern_is_expanded_or_refused(text):
     assert found
 
 
+@some(200)
 @given(addresses, st.lists(odd, max_size=3))
 def test_an_alias_is_translated_or_left(address, args):
     translated = resolume_to_ours(address, tuple(args))
@@ -161,7 +157,7 @@ def receiver():
     receiver.close()
 
 
-@settings(max_examples=150)
+@some(100)
 @given(st.lists(packets, min_size=1, max_size=5))
 def test_a_receiver_answers_after_anything(receiver, data):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:

@@ -9,7 +9,8 @@ import time
 import tomllib
 
 import pytest
-from hypothesis import given, settings
+from fuzzing import some
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ltx_live.control.toml_revise import revise
@@ -164,13 +165,13 @@ def content_of(table):
     return {key: value for key, value in {**table, **ordered}.items() if value not in ({}, [])}
 
 
-@settings(max_examples=40, deadline=None)
+@some(40)
 @given(tables())
 def test_what_is_dumped_is_read_back(content):
     assert content_of(tomllib.loads(dumps(content))) == content_of(content)
 
 
-@settings(max_examples=40, deadline=None)
+@some(40)
 @given(tables(), tables(), TEXT)
 def test_whatever_is_changed_the_data_are_right(before, after, comment):
     note = " ".join("".join(c for c in comment if c.isprintable()).split())

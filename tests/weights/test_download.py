@@ -22,11 +22,12 @@ BIG = random.Random(1).randbytes(6_000_000)
 SMALL = b'{"model_type": "test"}'
 
 RUN = """
-import json, sys
+import json, signal, sys
 from pathlib import Path
 from ltx_live.errors import LtxLiveError
 from ltx_live.weights import catalogue, download
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # where the tests run in the background it is ignored
 download.RETRY_DELAY_S = 0.05
 task = json.loads(sys.argv[1])
 licence = catalogue.Licence("Test Terms", "https://example.org/terms")
