@@ -65,8 +65,10 @@ def main(seconds: float, seed: int) -> int:
             udp.sendto(packet(chance), ("127.0.0.1", player.port))
             num_sent += 1
             if num_sent % (RATE_HZ * PING_S) == 0:
-                failures += [] if answers(player.port, num_sent) else [f"no answer to a ping after {now_s:.0f} s"]
-                memory.append(memory_mb(player.pid))
+                if answers(player.port, num_sent):
+                    memory.append(memory_mb(player.pid))
+                else:
+                    failures += [f"no answer to a ping after {now_s:.0f} s; it said last:", *player.lines[-30:]]
             time.sleep(max(0.0, begin_s + num_sent / RATE_HZ - time.perf_counter()))
         player.close()
     faults = [line for line in player.lines if "Traceback" in line or "but" in line and "failed" in line]

@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import mmap
 import os
+import re
 import shutil
 import socket
 import struct
@@ -45,6 +46,9 @@ _UNTOUCHED = (
     "av/",
     "sys/",
 )
+_BUTTONS = re.compile(r"bank/\d+/connect|snap/\d+/(save|recall)|mod/\d+/trigger|(bank|cue|image|tempo|rec)/[a-z]+")
+"""Triggers that a 0 releases: a program that sends all its channels sends that, too. It does nothing."""
+
 _WIDTH_PX, _HEIGHT_PX = 1280, 800
 
 Packet = tuple[str, bytes]
@@ -106,6 +110,9 @@ def addresses(values: Mapping[str, Any], most: int) -> list[tuple[str, list[byte
             steps = [shown(row, value) for value in _steps(row, values[name])]
             packets = [encode_message(root + name, step if isinstance(step, tuple) else (step,)) for step in steps]
             found.append((root + name, packets))
+    buttons = [name for name in params.concrete_names() if _BUTTONS.fullmatch(name)]
+    buttons = [name for name in buttons if params.find(name).kind == "trigger"]
+    found += [(f"/ltx/{name}", [encode_message(f"/ltx/{name}", (0,))]) for name in buttons]
     return found[:most]
 
 

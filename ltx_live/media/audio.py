@@ -11,6 +11,7 @@ import numpy as np
 
 from ltx_live.chunk import SAMPLE_RATE_HZ
 from ltx_live.errors import MediaError
+from ltx_live.media.loader import file_size
 from ltx_live.media.recording import reason
 
 LONGEST_S = 1800
@@ -34,10 +35,9 @@ def read_audio(path: Path | str, only_s: float | None = None) -> np.ndarray:
     """
     import av
 
-    if not Path(path).is_file():
-        raise MediaError(f"cannot read {path}: no such file")
     limit = round(SAMPLE_RATE_HZ * (LONGEST_S if only_s is None else only_s))
     try:
+        file_size(path)
         with av.open(str(path), metadata_errors="replace") as file:
             start, pieces = _decode(file, limit, is_cut=only_s is not None)
             num_samples = _without_filling(file, sum(map(len, pieces)))

@@ -19,6 +19,7 @@ from ltx_live.chunk import SAMPLE_RATE_HZ
 from ltx_live.errors import MediaError
 from ltx_live.media.camera import Camera, camera_device
 from ltx_live.media.image import read_image, resized, rgb
+from ltx_live.media.loader import file_size
 from ltx_live.media.recording import reason
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
@@ -191,6 +192,7 @@ class VideoFile:
         self._is_told = False
         self._file = None
         try:
+            file_size(path)
             self._reopen()
             if self._coming is None:
                 raise MediaError(f"{path} has no picture that can be read; choose another video file")

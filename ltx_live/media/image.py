@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ltx_live.errors import MediaError
+from ltx_live.media.loader import file_size
 from ltx_live.media.recording import reason
 
 MAX_SIDE_PX = 8192
@@ -60,7 +61,7 @@ def read_image(path: Path | str) -> np.ndarray:
     import av
 
     try:
-        if Path(path).stat().st_size > MAX_IMAGE_BYTES:
+        if file_size(path) > MAX_IMAGE_BYTES:
             raise MediaError(f"{path} has more than {MAX_IMAGE_BYTES // 2**20} MiB; make it smaller")
         content = _still(Path(path).read_bytes())
         with av.open(io.BytesIO(content)) as file:

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import stat
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
 from ltx_live.errors import MediaError
 
 T = TypeVar("T")
+
+
+def file_size(path: Path | str) -> int:
+    """Bytes of a file. Raises OSError where there is none, MediaError for a device or pipe: that has no end."""
+    status = Path(path).stat()
+    if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
+        raise MediaError(f"cannot read {path}: it is a device or a pipe; choose a file")
+    return status.st_size
 
 
 class Loaded(NamedTuple, Generic[T]):

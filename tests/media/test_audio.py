@@ -186,7 +186,7 @@ def test_what_cannot_be_used_is_one_line(tmp_path, monkeypatch):
         "mute.mp4": "mute.mp4 has no sound; choose a sound file",
         "long.wav": "long.wav is longer than",
         "noise.flac": "noise.flac",
-        ".": "no such file",
+        ".": "is a directory; is it a sound file",
         "http://127.0.0.1:9/a.wav": "no such file",
     }
     for name, text in words.items():

@@ -1,10 +1,18 @@
 """Reading beside the show: the newest wish is answered, once, and a failure is an answer."""
 
+import os
 import threading
 import time
 
+import pytest
+
 from ltx_live.errors import MediaError
+from ltx_live.media.audio import read_audio
+from ltx_live.media.frames import Opening, VideoFile
+from ltx_live.media.image import read_image
 from ltx_live.media.loader import Loader
+
+OPENING = Opening(64, 32, 24.0, time.perf_counter, print)
 
 
 def wait_for(loader, timeout_s=10.0):
@@ -56,3 +64,11 @@ def test_what_is_forgotten_is_not_given():
     loader.forget()
     time.sleep(0.05)
     assert loader.check() is None and not loader.is_reading
+
+
+@pytest.mark.parametrize("read", [read_image, read_audio, lambda path: VideoFile(path, OPENING)])
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes")
+def test_what_has_no_end_is_refused_at_once(read, tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(MediaError, match=r"cannot read .*pipe.png: it is a device or a pipe; choose a file"):
+        read(tmp_path / "pipe.png")
