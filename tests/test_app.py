@@ -1,6 +1,7 @@
 """The whole show, headless, with the test-card engine: played by OSC, recorded, its engine killed, interrupted."""
 
 import contextlib
+import gc
 import os
 import queue
 import re
@@ -290,6 +291,17 @@ def test_a_recording_that_fails_does_not_end_the_show(assembled, tmp_path):
         show.record()
     assert "a frame is (1, 1, 3)" in str(show.recordings.error) and str(show.recordings.error) in messages(show)
     assert not show.is_over and show.failure is None and show.recordings.current is None
+
+
+def test_what_was_there_before_the_show_is_not_searched_for_garbage_while_it_plays(assembled):
+    def collected_s():
+        begin_s = time.perf_counter()
+        gc.collect()
+        return time.perf_counter() - begin_s
+
+    whole_s = min(collected_s() for _ in range(3))
+    assembled()
+    assert min(collected_s() for _ in range(10)) < whole_s / 4
 
 
 def test_the_sound_fades_out_at_the_end(assembled):
