@@ -133,13 +133,11 @@ def assemble(config: Config, closing: contextlib.ExitStack, received: Sequence[i
     if config.told:
         show.say(config.told)
     closing.callback(show.close)
-    _start(show)
-    closing.callback(gc.unfreeze)
-    gc.freeze()  # else the collector walks through all that was imported, and a tick takes 20 ms longer
+    _start(show, closing)
     return show
 
 
-def _start(show: Show) -> None:
+def _start(show: Show, closing: contextlib.ExitStack) -> None:
     """Draw the title card, which takes a while the first time, and begin to receive."""
     show.draw()
     parts = show.parts
@@ -149,6 +147,8 @@ def _start(show: Show) -> None:
     parts.midi.start()
     log.info("OSC: listening on %s:%d", parts.osc.host, parts.osc.port)
     log.info(parts.web.start())
+    closing.callback(gc.unfreeze)
+    gc.freeze()  # else the collector walks through all that was imported, and a tick takes 20 ms longer
 
 
 def _registry(config: Config, playback: Playback) -> Registry:

@@ -40,8 +40,6 @@ def cells(row: Parameter) -> tuple[str, ...]:
     doc = row.doc
     if row.count:
         doc += f" (N = 1 to {row.count})"
-    if row.since:
-        doc += f" (comes with {row.since})"
     return row.name, default, f"{row.range_text} {row.unit}".strip(), row.tier, row.landing or "", doc
 
 

@@ -19,9 +19,8 @@ Landing = Literal["now", "chunk"]
 class Parameter:
     """One row of the table: a live value or a trigger, reached as `/ltx/` + name.
 
-    `count` > 0 makes it a row for the indices 1..count, written `N` in the name. `since` marks a row whose effect
-    arrives with a later version: it answers "not yet". Triggers have no value and fire on a rising edge. `check` makes
-    a text what it is to be, or refuses it.
+    `count` > 0 makes it a row for the indices 1..count, written `N` in the name. Triggers have no value and fire
+    on a rising edge. `check` makes a text what it is to be, or refuses it.
     """
 
     name: str
@@ -34,7 +33,6 @@ class Parameter:
     choices: tuple[str, ...] = ()
     unit: str = ""
     landing: Landing | None = None
-    since: str | None = None
     snap: Callable[[float], int] | None = None
     check: Callable[[str], str] | None = None
     count: int = 0

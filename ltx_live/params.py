@@ -57,8 +57,6 @@ def modulation_target(text: str) -> str:
     """The name of a number that a modulator can move, "" for none; raises ParameterError for any other text."""
     name = text.strip().removeprefix("/ltx/")
     row = find(name) if name else None
-    if row is not None and row.since is not None:
-        raise ParameterError(f"/ltx/{name}: not yet (arrives with {row.since})")
     is_number = row is None or (row.kind in ("float", "int") and row.maximum is not None and row.tier != "reload")
     if not is_number or name.startswith(_NO_TARGETS):
         raise ParameterError(f"/ltx/{name}: cannot be modulated; choose a number, such as out/hue or lora/1/strength")
@@ -306,10 +304,7 @@ _LAND_BY_ANOTHER = "reseed", "pause", "bank/"
 def landing_rows() -> dict[str, Parameter]:
     """The rows `land/NAME` by the name of the row they are for."""
     landed = (row for row in PARAMETERS if row.landing and not row.name.startswith(_LAND_BY_ANOTHER))
-    return {
-        row.name: dataclasses.replace(LANDING, name=f"land/{row.name.replace('/N/', '/')}", since=row.since)
-        for row in landed
-    }
+    return {row.name: dataclasses.replace(LANDING, name=f"land/{row.name.replace('/N/', '/')}") for row in landed}
 
 
 @functools.cache

@@ -84,8 +84,6 @@ def read_values(source: Source, place: tuple[str, int], table: Mapping[str, Any]
             row = params.find(name)
             if row.kind == "trigger":
                 raise ParameterError(f"{row.address}: a trigger, which has no value")
-            if row.since is not None:
-                raise ParameterError(f"{row.address}: not yet (arrives with {row.since})")
             takes = (str, int, float, list) if row.kind == "floats" else (str, int, float)
             if not isinstance(value, takes) or len(str(value)) > MAX_TEXT:
                 raise ParameterError(f"{row.address}: cannot use {str(value)[:60]}; write {row.range_text}")

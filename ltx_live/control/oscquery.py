@@ -1,7 +1,7 @@
 """OSCQuery: the parameter table and the status as a JSON namespace, and the announcement on the network.
 
 Source: the OSCQuery proposal (github.com/Vidvox/OSCQueryProposal): attributes, HOST_INFO and the service type. Ours
-are LTX_TIER and LTX_LANDING (when a value takes effect), LTX_DEFAULT, and LTX_UNAVAILABLE (why a row is read-only).
+are LTX_TIER and LTX_LANDING (when a value takes effect), and LTX_DEFAULT.
 The tree is the table's: during a show nothing is added, removed, renamed or changed, so no PATH_... is ever sent.
 """
 
@@ -30,7 +30,7 @@ EVERY_ADDRESS = "0.0.0.0", "::", ""
 """Hosts that stand for every address of this machine."""
 
 ATTRIBUTES = ("FULL_PATH", "CONTENTS", "TYPE", "ACCESS", "VALUE", "RANGE", "CLIPMODE", "UNIT", "DESCRIPTION")
-ATTRIBUTES += ("LTX_TIER", "LTX_LANDING", "LTX_DEFAULT", "LTX_UNAVAILABLE")
+ATTRIBUTES += ("LTX_TIER", "LTX_LANDING", "LTX_DEFAULT")
 
 _TYPES = {"float": "f", "int": "i", "bool": "i", "trigger": "I"}  # the other kinds are text
 _STATUS_UNITS = {"_s": "s", "_db": "dB", "_hz": "Hz", "_gb": "GB"}
@@ -84,7 +84,7 @@ def _plain(value: Any) -> Any:
 
 @functools.cache
 def methods() -> dict[str, Node]:
-    """What does not change of every method, by address: all of it but VALUE, ACCESS and LTX_UNAVAILABLE."""
+    """What does not change of every method, by address: all of it but VALUE and ACCESS."""
     rows = {row_address(name): _method(name, params.find(name)) for name in params.concrete_names()}
     types = typing.get_type_hints(Status)
     return rows | {f"{STATUS}/{name}": _status_method(name, types[name]) for name in NAMES}
@@ -165,8 +165,6 @@ def _complete(address: str, published: Published) -> Node:
     node["ACCESS"] = WRITE if row.kind == "trigger" else READ | WRITE
     if row.kind != "trigger":
         node["VALUE"] = [published.value(address)]
-    if row.since:
-        node |= {"ACCESS": node["ACCESS"] & READ, "LTX_UNAVAILABLE": f"arrives with {row.since}"}
     return node
 
 

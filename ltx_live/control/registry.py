@@ -240,17 +240,13 @@ class Registry:
     def readable(self) -> Iterator[tuple[str, Parameter]]:
         """The names, with their rows, of the values that this show has."""
         for name in self._values:
-            row = params.find(name)
-            if row.since is None:
-                yield name, row
+            yield name, params.find(name)
 
     def _apply(self, event: Event, draft: _Draft) -> None:
         if event.address == NOTICE:
             draft.messages.append(str(event.args[0]))
             return
         name, row = find_address(event.address)
-        if row.since is not None:
-            raise ParameterError(f"{ROOT}{name}: not yet (arrives with {row.since})")
         if row.kind == "trigger":
             if self._presses_trigger(name, event):
                 self._fire(name, row, event, draft)

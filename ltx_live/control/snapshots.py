@@ -10,14 +10,14 @@ from typing import Any
 from ltx_live import params
 from ltx_live.errors import ParameterError
 
-_NEVER = re.compile(r"(bank/\d+|snap|cue|land|sys)/")
-"""The bank's slots are kept apart; where things land, cues and snapshots are how a show is played, not what."""
+_NEVER = re.compile(r"(bank/\d+|snap|cue|land|midi|sys)/")
+"""The bank is kept apart; where things land, controllers, cues and snapshots are how a show is played, not what."""
 
 
 def is_held(name: str) -> bool:
     """Whether a snapshot holds this parameter: a live value that is not a part of how a show is played."""
     row = params.find(name)
-    return row.kind != "trigger" and row.tier != "reload" and row.since is None and not _NEVER.match(name)
+    return row.kind != "trigger" and row.tier != "reload" and not _NEVER.match(name)
 
 
 def is_excluded(name: str, patterns: str) -> bool:

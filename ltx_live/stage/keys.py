@@ -93,11 +93,6 @@ _SHIFTED_DIGITS = {"EXCLAMATION": "1", "AT": "2", "HASH": "3", "POUND": "3", "DO
 _SHIFTED_DIGITS |= {"ASCIICIRCUM": "6"}  # X11 names the character; other systems name the key
 
 
-def active_keys() -> tuple[Key, ...]:
-    """The keys whose parameter has its effect in this version."""
-    return tuple(key for key in KEYS if not key.name or params.find(key.name).since is None)
-
-
 def chord(symbol: str, shift: bool, ctrl: bool, alt: bool) -> str:
     """The table's name of a key, from pyglet's symbol name (`BRACKETLEFT`, `_1`, `F11`) and the modifiers."""
     plain = _PLAIN_NAMES.get(symbol, symbol.lstrip("_"))
@@ -126,7 +121,7 @@ def message(key: Key, value_of: Callable[[str], Any]) -> Message:
 def help_rows() -> list[tuple[str, str]]:
     """(keys, what they do), one row for each thing that can be done."""
     rows: dict[str, list[str]] = {}
-    for key in active_keys():
+    for key in KEYS:
         if key.chord.startswith(SAVE):
             continue  # told by S itself
         doc = "play a prompt of the bank" if key.name.startswith("bank/") else key.doc

@@ -86,7 +86,7 @@ class Window:
     ) -> None:
         self.closed = False
         self._on_event, self._value_of, self._clock, self._size = on_event, value_of, clock, size
-        self._keys = {key.chord: key for key in keys.active_keys()}
+        self._keys = {key.chord: key for key in keys.KEYS}
         self._field: TextField | None = None
         self._picker: Picker | None = None
         self._loras: tuple[LoraRow, ...] = ()

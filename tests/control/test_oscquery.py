@@ -1,6 +1,5 @@
 """The namespace without a server, and the announcement as another process finds it."""
 
-import dataclasses
 import math
 import os
 import shutil
@@ -34,13 +33,6 @@ def test_attributes_that_are_not_there():
         attribute("/ltx/prompt", "range", NOW)
     with pytest.raises(NoSuchPath):
         attribute("/ltx/prompt/loud", "VALUE", NOW)
-
-
-def test_what_comes_later_is_read_only_and_says_so(monkeypatch):
-    row = dataclasses.replace(params.find("continuity"), since="9.9")
-    monkeypatch.setattr(params, "find", lambda name: row)
-    node = read("/ltx/continuity", NOW)
-    assert (node["ACCESS"], node["VALUE"], node["LTX_UNAVAILABLE"]) == (1, [1.0], "arrives with 9.9")
 
 
 def test_a_limit_on_one_side_is_no_clip_mode():

@@ -11,8 +11,7 @@ from ltx_live.control.event import NOTICE, Event, Origin
 from ltx_live.control.registry import Registry, denormalise, full_range, normalise
 
 PEER = Origin("osc", "127.0.0.1", ("127.0.0.1", 5000))
-BUILT = [name for name in params.concrete_names() if params.find(name).since is None]
-VALUES = [name for name in BUILT if params.find(name).kind != "trigger"]
+VALUES = [name for name in params.concrete_names() if params.find(name).kind != "trigger"]
 RANGED = [name for name in VALUES if full_range(params.find(name))]
 
 
@@ -158,13 +157,6 @@ def test_what_fires_a_trigger(args):
 @pytest.mark.parametrize("args", [(0,), (0.0,), (False,), ("0",)])
 def test_what_does_not_fire_a_trigger(args):
     assert not send(Registry(), "/ltx/sys/panic", *args).fired
-
-
-@pytest.mark.parametrize("name", sorted(set(params.concrete_names()) - set(BUILT)))
-def test_rows_not_built_yet_say_when(name):
-    outcome = send(Registry(), f"/ltx/{name}", 1)
-    assert outcome.errors == (f"/ltx/{name}: not yet (arrives with {params.find(name).since})",)
-    assert outcome.replies[0].address == "/ltx/error" and not outcome.changes
 
 
 def test_unknown_addresses_get_a_suggestion():

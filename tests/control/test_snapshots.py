@@ -10,7 +10,17 @@ from ltx_live.errors import ParameterError
 def test_a_snapshot_holds_live_values_and_nothing_of_how_a_show_is_played():
     held = {name for name in params.concrete_names() if is_held(name)}
     assert {"prompt", "bank/selected", "prompts/3/weight", "out/hue", "out/master", "tempo/bpm", "num_steps"} <= held
-    others = {"width", "bank/3/text", "snap/3/name", "snap/xfade", "cue/current", "land/prompt", "reseed", "cue/go"}
+    others = {
+        "width",
+        "bank/3/text",
+        "snap/3/name",
+        "snap/xfade",
+        "cue/current",
+        "land/prompt",
+        "midi/page",
+        "reseed",
+        "cue/go",
+    }
     assert not others & held
 
 

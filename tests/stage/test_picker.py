@@ -1,6 +1,6 @@
 """The list of LoRA files: what keys choose and ask for, and what is written."""
 
-from ltx_live.stage.keys import active_keys
+from ltx_live.stage.keys import KEYS
 from ltx_live.stage.picker import NO_FILES, Picker
 
 ROWS = [
@@ -39,7 +39,7 @@ def test_both_choices_go_round():
 def test_other_keys_are_not_its_own():
     """B, F12 and what else the stage needs work as ever; Esc and L close it, which the window does."""
     own = {"1", "2", "3", "4", "5", "6", "7", "8", "Up", "Down", "Left", "Right", "Enter"}
-    assert {key.chord for key in active_keys() if Picker().press(key.chord, ROWS)} == own
+    assert {key.chord for key in KEYS if Picker().press(key.chord, ROWS)} == own
 
 
 def test_the_choice_stays_with_its_file_while_files_come_and_go():
