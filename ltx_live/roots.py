@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -54,11 +55,11 @@ class Roots:
         if name == "midi/load":
             return _PLAIN.fullmatch(text) is not None
         if name.startswith("lora/"):
-            path = Path(text.removesuffix(SUFFIX) + SUFFIX).expanduser()
+            path = Path(os.path.expanduser(text.removesuffix(SUFFIX) + SUFFIX))
             return self._is_lora(text) or (path.is_absolute() and self._holds(path))
         if name == "ref/source" and _LIVE.fullmatch(text):
             return True
-        return self._holds(self._home / "media" / Path(text).expanduser())
+        return self._holds(self._home / "media" / os.path.expanduser(text))
 
     def _holds(self, path: Path) -> bool:
         """Whether it is there, within one of the folders."""

@@ -35,7 +35,7 @@ class Play:
     def until(self, is_so):
         end_s = time.perf_counter() + 20
         while not is_so():
-            assert time.perf_counter() < end_s
+            assert time.perf_counter() < end_s, [line[-90:] for line, _ in self.show._messages.shown]
             self.tick()
 
     def told(self, text: str):

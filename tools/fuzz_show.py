@@ -71,7 +71,8 @@ def main(seconds: float, seed: int) -> int:
                     failures += [f"no answer to a ping after {now_s:.0f} s; it said last:", *player.lines[-30:]]
             time.sleep(max(0.0, begin_s + num_sent / RATE_HZ - time.perf_counter()))
         player.close()
-    faults = [line for line in player.lines if "Traceback" in line or "but" in line and "failed" in line]
+    said = "".join(player.lines)
+    faults = dict.fromkeys(re.findall(r"Traceback.*?\n(?=\S)[^\n]*\n", said, re.S))
     third = len(memory) // 3
     growth = max(memory[-third:]) / max(memory[:third]) if third else 1.0
     print(f"seed {seed}: {num_sent} packets in {seconds:g} s, memory {memory[:1]} to {memory[-1:]} MB, x {growth:.2f}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
 import time
@@ -152,7 +153,7 @@ class Library:
         """Size and time of every file that may matter; what is gone meanwhile does not."""
         folders = mapping_folders(self._home)
         paths = [path for folder in folders for path in folder.rglob("*.toml")]
-        chosen = Path(self._chosen).expanduser()
+        chosen = Path(os.path.expanduser(self._chosen))
         return signature([*paths, *([chosen] if self.is_chosen and chosen.suffix == ".toml" else [])])
 
     def _put(self, mappings: tuple[Mapping, ...]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -58,12 +59,12 @@ def spans(source: Source, text: str, name: str, index: int, key: str) -> list[st
 
 def find_file(name: str, folders: list[Path], what: str) -> Path:
     """A `.toml` file by its path, or by its name in the first of the folders that has it; raises ConfigError."""
-    path = Path(name).expanduser()
-    if path.suffix == ".toml" and path.is_file():
+    path = Path(os.path.expanduser(name))
+    if path.suffix == ".toml" and os.path.isfile(path):
         return path
     stem = path.name.removesuffix(".toml")
     for folder in folders:
-        if (folder / f"{stem}.toml").is_file():
+        if os.path.isfile(folder / f"{stem}.toml"):
             return folder / f"{stem}.toml"
     known = sorted({found.stem for folder in folders for found in folder.glob("*.toml")})
     near = difflib.get_close_matches(stem, known, n=1)

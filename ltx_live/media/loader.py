@@ -15,7 +15,10 @@ T = TypeVar("T")
 
 def file_size(path: Path | str) -> int:
     """Bytes of a file. Raises OSError where there is none, MediaError for a device or pipe: that has no end."""
-    status = Path(path).stat()
+    try:
+        status = Path(path).stat()
+    except ValueError as error:  # a name with a zero in it
+        raise MediaError(f"cannot read {path}: {error}; check the path") from None
     if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
         raise MediaError(f"cannot read {path}: it is a device or a pipe; choose a file")
     return status.st_size
@@ -72,3 +75,5 @@ class Loader(Generic[T]):
             self._done = Loaded(name, self._read(name), None)
         except MediaError as error:
             self._done = Loaded(name, None, error)
+        except (OSError, ValueError, RuntimeError, LookupError, MemoryError) as error:
+            self._done = Loaded(name, None, MediaError(f"cannot read {name}: {error}; choose another file"))

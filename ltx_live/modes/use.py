@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -45,7 +46,6 @@ Told = Setting | Arrival | str
 
 def asset(name: str, folder: Path) -> str:
     """The path of a file that is named as in the home's media folder, or as it is; "" stays ""."""
-    inside = folder / name
-    if name and not Path(name).expanduser().is_absolute() and inside.exists():
-        return str(inside)
-    return str(Path(name).expanduser()) if name else ""
+    path = os.path.expanduser(name)
+    inside = os.path.join(folder, path)  # what is absolute stays as it is
+    return inside if name and os.path.exists(inside) else path

@@ -26,7 +26,7 @@ def test_shipped_mappings_parse_and_bind_built_parameters_once_per_control(path)
     mapping = load_mapping(path, mapping_folders(NOWHERE))
     keys = [(binding.control.key, binding.condition) for binding in mapping.bindings]
     assert keys and len(set(keys)) == len(keys)
-    assert all(params.find(binding.to).since is None for binding in mapping.bindings)
+    assert all(params.find(binding.to) for binding in mapping.bindings)
 
 
 def test_nanokontrol2_has_the_numbers_of_the_hardware():

@@ -24,6 +24,8 @@ def wait_for(loader, timeout_s=10.0):
 
 
 def read(name: str) -> str:
+    if name == "odd":
+        raise ValueError("no one has thought of this")
     if name == "broken":
         raise MediaError(f"cannot read {name}: it is broken")
     return name.upper()
@@ -72,3 +74,11 @@ def test_what_has_no_end_is_refused_at_once(read, tmp_path):
     os.mkfifo(tmp_path / "pipe.png")
     with pytest.raises(MediaError, match=r"cannot read .*pipe.png: it is a device or a pipe; choose a file"):
         read(tmp_path / "pipe.png")
+
+
+def test_what_nobody_has_thought_of_is_a_failure_too():
+    loader = Loader(read)
+    loader.ask("odd")
+    assert str(wait_for(loader).error) == "cannot read odd: no one has thought of this; choose another file"
+    loader.ask("fine")
+    assert wait_for(loader).content == "FINE"

@@ -94,6 +94,8 @@ WRONG = [
     ("ref/source", "missing.mp4", "missing.mp4: no such file"),
     ("ref/source", "camera:97", "cannot open camera"),
     ("ref/mask", "gone.png", "gone.png: no such file"),
+    ("i2v_image", "long" * 300, "longlong: file name too long; check the path"),
+    ("ref/source", "~nobody/" + "long" * 300, "longlong: no such file"),
     ("audio_input", "red.png", "no sound"),
     ("lora/3/name", "nowhere", "nowhere: no such file"),
     ("sigmas", "0.5, 0.7, 0", "must descend to 0"),
