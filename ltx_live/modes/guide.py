@@ -116,9 +116,13 @@ class GuideMode:
         return {"ref_source": self._used._replace(factor=self.factor), "ref_mask": self._guide.mask_name}
 
     def fill(self, request: ChunkRequest, inputs: Inputs) -> Inputs | None:
-        """The inputs with the chunk's reference; None while that is being prepared: ask again with the same."""
-        params = request.params
-        if not self._has_reference(params.ref_control) or params.control_strength <= 0:
+        """The inputs with the chunk's reference; None while that is being prepared: ask again with the same.
+
+        A request that does not name what is in use, because its values were given up, gets none.
+        """
+        params, used = request.params, request.params.ref_source
+        is_named = isinstance(used, Used) and used.name == self._guide.name
+        if not is_named or not self._has_reference(params.ref_control) or params.control_strength <= 0:
             return inputs
         num_before = 0
         if request.continue_from is not None and inputs.image is None:

@@ -133,22 +133,27 @@ class SoundMode:
         guidance = {} if self.has_speaker else {GUIDANCE: table.find(GUIDANCE).default}
         if not self.driving.is_on and not self.has_speaker:
             return UNUSED | guidance | {"audio_input": ""}
-        name = "live" if self.driving.is_live else self._name
-        return guidance | {"audio_input": Used(name, self._version), "live_align": self._align}
+        return guidance | {"audio_input": Used(self._in_use, self._version), "live_align": self._align}
 
     def fill(self, request: ChunkRequest, inputs: Inputs) -> Inputs:
-        """The inputs with the chunk's stretch of the driving sound, or with the speaker's voice."""
+        """The inputs with the chunk's stretch of the driving sound, or with the speaker's voice.
+
+        A request that does not name what is in use, because its values were given up, gets neither.
+        """
         num_before = 0
         if request.continue_from is not None and inputs.image is None:
             num_before = num_prefix_frames(request.num_frames, request.continue_from[1])
         end = request.start + frames_to_samples(request.num_frames - num_before, request.params.frame_rate)
-        plan = self.driving.ask(request.start, end)
+        plan, used = self.driving.ask(request.start, end), request.params.audio_input
+        if not isinstance(used, Used) or used.name != self._in_use:
+            return inputs
         if self.driving.is_on:
             start = max(0, request.start - round(DRIVING_CONTEXT_S * SAMPLE_RATE_HZ))
             source = heard(request.params.audio_source, self.driving, self._align, request.params.audio_monitor)
             sound = plan.stretch(start, end + REACH_SAMPLES - start)
             return replace(inputs, driving=sound, driving_start=start, heard=source)
-        return replace(inputs, speaker=self._sound.speaker) if self.has_speaker else inputs
+        speaks = self.has_speaker and request.params.audio_mode == "id_lora"
+        return replace(inputs, speaker=self._sound.speaker) if speaks else inputs
 
     def made(self) -> None:
         """The chunk that was filled last is in the timeline."""
@@ -168,6 +173,10 @@ class SoundMode:
         self.input.close()
 
     @property
+    def _in_use(self) -> str:
+        return "live" if self.driving.is_live else self._name
+
+    @property
     def _align(self) -> str:
         align = self._values["live_align"]
         if align != "auto":
@@ -177,10 +186,13 @@ class SoundMode:
     def _drive(self) -> None:
         """Let drive what is wished and there; a live input drives from when it is open."""
         wants_live = self._values["audioin/source"] == "live"
-        if wants_live and self._driven_by is not self.input.sound and self.input.device is None:
+        is_waiting = wants_live and self._driven_by is not self.input.sound and self.input.device is None
+        if is_waiting and self._driven_by is self._sound:
             return
-        if wants_live:
-            wanted: object | None = self.input.sound
+        if is_waiting:
+            wanted: object | None = None
+        elif wants_live:
+            wanted = self.input.sound
         else:
             wanted = self._sound if self._values["audio_mode"] == "driving" else None
         if wanted is self._driven_by:
@@ -189,7 +201,7 @@ class SoundMode:
         self._version += 1
         if wanted is None:
             self.driving.play(None)
-        elif wants_live:
+        elif wanted is self.input.sound:
             self.driving.listen(self.input.sound)
         else:
             self.driving.play(self._sound.samples)

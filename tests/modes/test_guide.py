@@ -90,6 +90,15 @@ def test_the_factor_makes_it_smaller_and_strength_zero_leaves_it_out(reference):
     assert reference.filled() is NO_INPUTS and not reference.mode.is_active
 
 
+def test_a_request_whose_reference_was_given_up_gets_none(reference):
+    reference.set(ref_source="test")
+    reference.told()
+    for source in ("", Used("a.mp4", 1, 1)):
+        request = ChunkRequest(1, replace(reference.params(), ref_source=source), 1, SECOND, 17, None)
+        assert reference.mode.fill(request, NO_INPUTS) is NO_INPUTS
+    assert reference.filled().guide is not None
+
+
 def test_control_signals_letterbox_gamma_and_mask_are_applied(reference, tmp_path):
     reference.set(ref_source="test")
     reference.told()

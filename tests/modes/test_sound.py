@@ -215,3 +215,21 @@ def test_a_live_input_drives_with_a_steady_delay_that_is_aligned_to_a_known_temp
     assert sound.filled(round(sound.position + 0.4 * SECOND), 24).heard == "driving"
     heard = sound.mode.hear(round(sound.position))
     assert heard.read(heard.end - 480, 480).any() and sound.mode.words.startswith("driving live, delay")
+
+
+@pytest.mark.parametrize("values", [{}, {"audio_mode": "id_lora"}])
+def test_a_request_whose_sound_was_given_up_gets_none(sound, values):
+    sound.set({"audio_input": "a.wav", **values})
+    sound.told()
+    given_up = replace(sound.params(), audio_input="", audio_mode="driving")
+    assert sound.mode.fill(ChunkRequest(1, given_up, 1, 0, 24, None), NO_INPUTS) is NO_INPUTS
+    assert sound.filled() is not NO_INPUTS
+
+
+def test_a_file_that_is_taken_away_drives_no_more_though_no_input_is_there_yet(sound):
+    sound.set({"audio_input": "a.wav"})
+    sound.told()
+    sound.set({"audioin/source": "live", "audioin/device": "no such input"})
+    assert sound.mode.words.startswith("driving a.wav"), "it drives until the input does"
+    sound.set({"audio_input": ""})
+    assert sound.mode.words == "" and not sound.mode.driving.is_on and sound.filled() is NO_INPUTS
