@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -33,6 +34,8 @@ UNDERSTOOD = "/ltx/prompt/understood"
 LORA = "/ltx/lora/file"
 CONTROL_S = 0.01
 """What waits of the controls after this time of a tick is left for the next one."""
+
+LONGEST_SEEK_S = 1e6
 
 TAP_LIGHT_BEATS = 0.25
 """So long a light for tapping the tempo is on at every beat."""
@@ -324,11 +327,12 @@ class Desk:
         is_reference = fired.name == "ref/seek"
         mode = self._flow.modes.guide if is_reference else self._flow.modes.sound
         try:
-            seconds = float(fired.args[0])
+            seconds = max(0.0, float(fired.args[0]))
         except (IndexError, TypeError, ValueError):
+            seconds = math.inf
+        if not seconds <= LONGEST_SEEK_S:
             self._say_line(f"/ltx/{fired.name}: send the time in seconds")
-            return
-        if mode.seek(max(0.0, seconds)):
+        elif mode.seek(seconds):
             self._renew("ref/source" if is_reference else "audio_input")
         else:
             self._say_line(f"/ltx/{fired.name}: there is no file to jump in")

@@ -251,11 +251,13 @@ class VideoFile:
 
         self.close()
         self._file = None
-        self._file = av.open(f"file:{self._path}")  # whatever the name is, it is no address
+        self._file = av.open(f"file:{self._path}", metadata_errors="replace")  # whatever the name is, it is no address
         cover = av.stream.Disposition.attached_pic
         self._stream = next((each for each in self._file.streams.video if not each.disposition & cover), None)
         if self._stream is None:
             raise MediaError(f"{self._path} has no picture; choose a video file")
+        if self._stream.codec_context is None:
+            raise MediaError(f"{self._path} is coded in a way that cannot be read; choose another video file")
         self._stream.thread_type = "AUTO"
         self._stream.codec_context.thread_count = 2
         self._first_pts = None

@@ -20,6 +20,9 @@ from ltx_live.media.frames import Opening, PlayHead, Source, open_source
 from ltx_live.media.image import fitted, read_image, resized
 from ltx_live.media.recording import reason
 
+FAULTS = MediaError, OSError, ValueError, LookupError, RuntimeError, AttributeError, TypeError, MemoryError
+"""What files that nobody has thought of bring about: the guide's threads go on."""
+
 SLACK_S = 0.25
 """The delay of what is live stays as it is while it is at most this much longer than it must be, so that motion goes on
 evenly from chunk to chunk."""
@@ -207,7 +210,7 @@ class Guide:
         def run() -> None:
             try:
                 loaded = read()
-            except (MediaError, OSError, ValueError, RuntimeError) as error:
+            except FAULTS as error:
                 text = str(error) if isinstance(error, MediaError) else f"cannot open {name!r}: {reason(error)}"
                 self._messages.append(text)
                 self._work.put(self._count_load)
@@ -238,7 +241,7 @@ class Guide:
         """Do what is to be done, of guides only the newest; one that fails is black, so that the show goes on."""
         import av
 
-        faults = av.FFmpegError, MediaError, OSError, ValueError, LookupError, MemoryError
+        faults = av.FFmpegError, *FAULTS
         while (work := self._work.get()) is not None:
             if not isinstance(work, _Wanted):
                 work()

@@ -64,10 +64,12 @@ def read_image(path: Path | str) -> np.ndarray:
         if file_size(path) > MAX_IMAGE_BYTES:
             raise MediaError(f"{path} has more than {MAX_IMAGE_BYTES // 2**20} MiB; make it smaller")
         content = _still(Path(path).read_bytes())
-        with av.open(io.BytesIO(content)) as file:
+        with av.open(io.BytesIO(content), metadata_errors="replace") as file:
             if not file.streams.video:
                 raise MediaError(f"{path} has no picture; choose an image file")
             stream = file.streams.video[0]
+            if stream.codec_context is None:
+                raise MediaError(f"{path} is coded in a way that cannot be read; choose another image")
             if max(stream.width, stream.height) > MAX_SIDE_PX:
                 size = f"{stream.width}x{stream.height}"
                 raise MediaError(f"{path} is {size}, over {MAX_SIDE_PX} pixels a side; make it smaller")

@@ -75,5 +75,5 @@ class Loader(Generic[T]):
             self._done = Loaded(name, self._read(name), None)
         except MediaError as error:
             self._done = Loaded(name, None, error)
-        except (OSError, ValueError, RuntimeError, LookupError, MemoryError) as error:
+        except (OSError, ValueError, RuntimeError, LookupError, AttributeError, TypeError, MemoryError) as error:
             self._done = Loaded(name, None, MediaError(f"cannot read {name}: {error}; choose another file"))

@@ -31,6 +31,7 @@ class GuideMode:
         self._guide = Guide(*size, clock)
         self._values: Mapping[str, Any] = table.defaults()
         self._wishes = {"ref/source": "", "ref/mask": ""}
+        self._paths = dict(self._wishes)  # as the guide calls the wishes, found out once
         self._fulfilled = dict(self._wishes)
         self._version = 0
         self._used: Used | None = None
@@ -67,7 +68,7 @@ class GuideMode:
         self._values = dict(values)
         for name in [name for name, wish in self._wishes.items() if values[name] != wish]:
             self._wishes[name] = values[name]
-            wanted = self._named(name, values[name])
+            wanted = self._paths[name] = self._named(name, values[name])
             if name == "ref/mask":
                 self._guide.load_mask(wanted)
             else:
@@ -160,10 +161,10 @@ class GuideMode:
         """Nothing is being loaded: what was wished is in use, or the wish is taken back."""
         used = {"ref/source": self._guide.name, "ref/mask": self._guide.mask_name}
         for name, wish in self._wishes.items():
-            if used[name] == self._named(name, wish):
+            if used[name] == self._paths[name]:
                 self._fulfilled[name] = wish
                 continue
-            self._wishes[name] = self._fulfilled[name]
+            self._wishes[name], self._paths[name] = self._fulfilled[name], used[name]
             text = messages.pop(0) if messages else f"{wish}: cannot be used"
             yield Setting(name, self._fulfilled[name], f"{text}; the reference stays as it was")
 

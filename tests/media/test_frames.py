@@ -14,6 +14,7 @@ from ltx_live.media import camera, frames
 from ltx_live.media.camera import Camera, camera_device
 from ltx_live.media.frames import Opening, PlayHead, natural_order, open_source
 from ltx_live.media.image import write_png
+from ltx_live.media.recording import VideoWriter
 
 WIDTH, HEIGHT = 96, 64
 
@@ -243,7 +244,11 @@ def test_what_cannot_be_opened_is_one_line(tmp_path, opening):
         sound.sample_rate = 8000
         file.mux(stream.encode(sound))
         file.mux(stream.encode(None))
+    with VideoWriter(tmp_path / "a.mp4", 32, 32, 24.0) as writer:
+        writer.write_frame(np.zeros((32, 32, 3), np.uint8))
+    (tmp_path / "odd.mp4").write_bytes((tmp_path / "a.mp4").read_bytes().replace(b"avc1", b"zzzz"))
     cases = {
+        "odd.mp4": "odd.mp4 is coded in a way that cannot be read; choose another video file",
         "nothing.mp4": "cannot read .*nothing.mp4: no such file or directory; choose a video file or a folder",
         "text.mp4": "cannot read .*text.mp4: .*; choose a video file or a folder",
         "a.wav": "a.wav has no picture; choose a video file",

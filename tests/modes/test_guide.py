@@ -176,3 +176,10 @@ def test_a_failure_between_two_looks_is_the_refusal_too(reference, monkeypatch):
     (setting,) = reference.told()
     assert (setting.name, setting.value) == ("ref/source", "")
     assert "missing.mp4: no such file" in setting.text
+
+
+def test_a_reference_that_is_gone_from_its_folder_plays_on_and_is_not_complained_of(reference, tmp_path):
+    reference.set(ref_source="a.mp4")
+    reference.told()
+    (tmp_path / "a.mp4").rename(tmp_path / "b.mp4")
+    assert not list(reference.mode.tick(0)) and reference.filled().guide is not None
