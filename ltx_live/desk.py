@@ -185,7 +185,7 @@ class Desk:
         if any(name.startswith(("land/", "tempo/quantise")) for name in names):
             self._landing_rules = None
         if any(FOLLOWED.fullmatch(name) for name in names):
-            self._flow.modes.take(values)
+            self._flow.modes.take(values, names)
         self._flow.reaction.take(values, names)
 
     def _say_line(self, text: str, level: int = logging.WARNING) -> None:

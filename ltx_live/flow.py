@@ -51,7 +51,7 @@ class Flow:
         self._linked_bpm = 0.0  # the tempo that the session had, or was given
         self.take_tempo(values, now_s)
         self.modes = Modes((values["width"], values["height"]), folder, self.tempo, rack)
-        self.modes.take(values)
+        self.modes.take(values, values)
         self.reaction = Reaction(self.tempo, self.modes.sound.hear)
         self.reaction.take(values, values)
         self._engine = engine

@@ -100,7 +100,8 @@ def modes_of(config: Config) -> Modes:
     rack = Rack(shelf, lambda slot, path: None, paths, values["lora_merge_strategy"] == "permanent_merge")
     shelf.look()
     modes = Modes((values["width"], values["height"]), config.home / "media", Tempo(values["tempo/bpm"]), rack)
-    modes.take({**values, **{f"lora/{number}/name": path.stem for number, path in enumerate(paths, 1)}})
+    values = {**values, **{f"lora/{number}/name": path.stem for number, path in enumerate(paths, 1)}}
+    modes.take(values, values)
     return modes
 
 

@@ -115,7 +115,7 @@ def test_files_that_values_name_are_given_to_the_chunks(tmp_path):
     _, sound = rendered(tmp_path / "a.mp4", "testcard", 3, **values)
     wanted = np.repeat(track[: 3 * 48000, None], 2, axis=1)
     assert np.abs(sound[4800 : len(wanted) - 4800] - wanted[4800:-4800]).max() < 0.05  # AAC
-    with pytest.raises(MediaError, match="cannot read .*nowhere.wav: no such file$"):
+    with pytest.raises(MediaError, match="cannot read .*nowhere.wav: no such file"):
         rendered(tmp_path / "b.mp4", "testcard", 1, audio_input=str(tmp_path / "nowhere.wav"))
     with pytest.raises(ConfigError, match="--set lora/2/name: .*--lora; give x there"):
         rendered(tmp_path / "b.mp4", "testcard", 1, **{"lora/2/name": "x"})

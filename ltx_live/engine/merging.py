@@ -163,7 +163,9 @@ class Merging:
             else:
                 stays = f"stays at {old:g}"
             reason = one_line(error, "GPU memory: there is not enough to merge; play with less beside it")
-            self._messages.append(LoraFailed(slot, path, f"{self._name(slot)} {stays}: {reason}"))
+            kept = played[slot - 1]
+            strength = kept if kept is not None and FADER.coerce(kept) == kept else None
+            self._messages.append(LoraFailed(slot, path, f"{self._name(slot)} {stays}: {reason}", strength))
         self._played = tuple(played)
 
     def _name(self, slot: int) -> str:

@@ -307,21 +307,24 @@ class EngineProcess:
             while self._loras:
                 self._send(self._next_lora())
             if running is not None and not running.is_cancelled:
-                running.is_sent = True
-                running.wait_s = now_s - running.asked_s
-                self._last_message_s = now_s
-                self._is_waiting = False
-                self._may_interrupt = True
-                self._send(self._wire(running))
+                self._send_request(running, now_s)
             elif self._prompts:
-                self._last_message_s = now_s
-                self._is_waiting = False
+                self._last_message_s, self._is_waiting = now_s, False
                 self._send(worker.Encode((self._prompts.pop(0),)))
         elif self._may_interrupt and running is not None:
             message = self._interruption(running)
             if message is not None:
                 self._may_interrupt = False
                 self._send(message)
+
+    def _send_request(self, running: _Running, now_s: float) -> None:
+        try:
+            self._send(self._wire(running))
+        except EngineError as error:  # its inputs do not fit a slot
+            self._messages.append(Failed(str(error), running.request.index))
+            return self._end_request(free_slot=True)
+        running.is_sent, running.wait_s = True, now_s - running.asked_s
+        self._last_message_s, self._is_waiting, self._may_interrupt = now_s, False, True
 
     def _interruption(self, running: _Running) -> worker.Cancel | worker.LoadLora | StepValues | None:
         """What is to be said while a chunk is made; the more urgent first."""

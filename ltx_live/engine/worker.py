@@ -156,11 +156,15 @@ class LoraLoaded:
 
 @dataclass(frozen=True, slots=True)
 class LoraFailed:
-    """The file cannot be played, or not at another strength; what was in the slot stays there."""
+    """The file cannot be played, or not at another strength; what was in the slot stays there.
+
+    `strength` is that of a merged LoRA which stays as it was, where a fader reaches it.
+    """
 
     slot: int
     path: Path | None
     text: str
+    strength: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
+from ltx_live import params as table
 from ltx_live.engine.process import LoraFailed, LoraLoaded, LoraMerged, Message
 from ltx_live.errors import ParameterError
 from ltx_live.lora_files import LoraFile
@@ -32,24 +33,40 @@ class LoraMode:
     def __init__(self, rack: Rack):
         self.rack = rack
         self._told: list[Told] = []
+        self._values: Mapping[str, Any] = table.defaults()
+        self._wishes = dict.fromkeys(SLOTS, "")
+        self._brings: dict[int, dict[str, tuple[Any, Any]]] = {}  # by slot: what comes with its file, and what was set
 
-    def take(self, values: Mapping[str, Any]) -> None:
-        """Follow the values `lora/N/name`; the strength of a file that is put in starts where it should."""
+    def take(self, values: Mapping[str, Any], changed: Collection[str] = ()) -> None:
+        """Follow the values `lora/N/name`.
+
+        Once the engine has a file, what it brings with it is set, its strength first; not what was set together with
+        its name (`changed`) or since.
+        """
+        self._values = values
         for number in SLOTS:
-            slot, wish = self.rack.slots[number - 1], values[f"lora/{number}/name"]
-            if wish != slot.wanted:
-                self._put(number, wish)
+            wish = values[f"lora/{number}/name"]
+            if wish != self._wishes[number]:
+                self._wishes[number] = wish
+                if wish != self.rack.slots[number - 1].wanted:
+                    self._put(number, wish, changed)
 
     def hear(self, message: Message) -> None:
         """Take note of what the engine says."""
         line = self.rack.hear(message)
         match message:
-            case LoraLoaded(number):
+            case LoraLoaded(number, path):
+                if path == self.rack.slots[number - 1].wanted_path:
+                    brings = self._brings.pop(number, {}).items()
+                    self._told += [Setting(name, new) for name, (new, old) in brings if self._values[name] == old]
                 self._told.append(Arrival(f"lora/{number}/name", line or ""))
             case LoraMerged(number):
                 self._told.append(Arrival(f"lora/{number}/strength", line or ""))
+            case LoraFailed(number, strength=float() as strength):
+                self._told.append(Setting(f"lora/{number}/strength", strength, line or ""))
             case LoraFailed(number):
-                self._told.append(Setting(f"lora/{number}/name", self.rack.slots[number - 1].wanted, line or ""))
+                self._brings.pop(number, None)
+                self._correct(number, line or "")
 
     def tick(self) -> Iterator[Told]:
         """What has happened since the last tick."""
@@ -99,17 +116,23 @@ class LoraMode:
         """A file of this kind that fits the model."""
         return next((file for file in self.rack.shelf.files if file.kind == kind and file.matches), None)
 
-    def _put(self, number: int, name: str) -> None:
-        before = self.rack.slots[number - 1].wanted
+    def _put(self, number: int, name: str, changed: Collection[str]) -> None:
         try:
             self.rack.put(number, name)
         except ParameterError as error:
-            self._told.append(Setting(f"lora/{number}/name", before, str(error)))
+            self._correct(number, str(error))
             return
         slot = self.rack.slots[number - 1]
         if slot.wanted != name:
-            self._told.append(Setting(f"lora/{number}/name", slot.wanted))
+            self._correct(number)
         file = next((each for each in self.rack.shelf.files if each.path == slot.wanted_path), None)
+        brings: dict[str, Any] = {}
         if file is not None:
             brings = {f"lora/{number}/strength": file.strength, **PREPARED.get(file.preparation, {})}
-            self._told += [Setting(each, value) for each, value in brings.items()]
+        self._brings[number] = {
+            each: (value, self._values[each]) for each, value in brings.items() if each not in changed
+        }
+
+    def _correct(self, number: int, text: str = "") -> None:
+        """The value is to be what the slot wants."""
+        self._told.append(Setting(f"lora/{number}/name", self.rack.slots[number - 1].wanted, text))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -60,10 +60,11 @@ class Modes:
         """Whether a file is still to be read."""
         return self.image.is_loading or self.guide.is_loading or self.sound.is_loading
 
-    def take(self, values: Mapping[str, Any]) -> None:
-        """Follow the live values, by concrete name."""
-        for mode in (self.image, self.guide, self.sound, self.loras):
+    def take(self, values: Mapping[str, Any], changed: Collection[str]) -> None:
+        """Follow the live values, by concrete name; `changed` are those that have changed together."""
+        for mode in (self.image, self.guide, self.sound):
             mode.take(values)
+        self.loras.take(values, changed)
 
     def hear(self, message: Message) -> None:
         """Take note of what the engine says."""

@@ -225,6 +225,17 @@ def test_inputs_of_a_request_come_through_its_slot(start):
     assert (chunk.audio[:100] == 0).all() and (chunk.audio[100:] == sound[: chunk.end - 100]).all()
 
 
+def test_inputs_that_fit_no_slot_are_a_failure_and_the_next_works(start):
+    engine = start()
+    wait_for(engine, Ready)
+    large = np.zeros((engine._slots.layout.num_bytes // 8 + 1, 2), np.float32)
+    engine.request(replace(request_for(), inputs=Inputs(speaker=large)))
+    failed = wait_for(engine, Failed)[-1]
+    assert failed.index == 0 and "do not fit a slot" in failed.text and engine._slots.num_free == 3
+    engine.request(request_for())
+    assert wait_for(engine, Chunk)[-1].index == 0
+
+
 def load_marked(report, name="", fault=""):
     """The test card with a name; a fault keeps it from loading: by an error, or by its end."""
     if fault == "error":

@@ -35,8 +35,9 @@ class Loras:
         self.shelf.look()
 
     def set(self, **values):
-        self.values |= {f"lora/{name[1:].replace('_', '/')}": value for name, value in values.items()}
-        self.mode.take(self.values)
+        named = {f"lora/{name[1:].replace('_', '/')}": value for name, value in values.items()}
+        self.values |= named
+        self.mode.take(self.values, named)
         return list(self.mode.tick())
 
     def answer(self):
@@ -56,9 +57,9 @@ def loras(tmp_path):
 
 def test_a_file_is_a_gesture_when_the_engine_has_it(loras):
     before = loras.fields()
-    assert loras.set(_1_name="glass") == [Setting("lora/1/strength", 1.0)]
+    assert loras.set(_1_name="glass") == []
     assert loras.fields() == before and [slot for slot, _ in loras.asked] == [1]
-    assert loras.answer() == [Arrival("lora/1/name", "lora/1 is there")]
+    assert loras.answer() == [Setting("lora/1/strength", 1.0), Arrival("lora/1/name", "lora/1 is there")]
     assert loras.fields()["lora_name"][0] == "glass" != before["lora_name"][0]
     assert loras.set(_1_name="") == [] and loras.answer() == [Arrival("lora/1/name", "lora/1 is there")]
     assert loras.fields() == before
@@ -66,8 +67,35 @@ def test_a_file_is_a_gesture_when_the_engine_has_it(loras):
 
 def test_a_file_by_its_path_gets_its_name_and_a_known_one_brings_what_it_needs(loras, tmp_path):
     told = loras.set(_2_name=str(tmp_path / "ltx-2.3-22b-ic-lora-outpaint.safetensors"))
-    assert Setting("lora/2/name", "ltx-2.3-22b-ic-lora-outpaint") in told
+    assert told == [Setting("lora/2/name", "ltx-2.3-22b-ic-lora-outpaint")]
+    loras.set(_2_name="ltx-2.3-22b-ic-lora-outpaint")
+    told = loras.answer()
     assert Setting("ref/letterbox", True) in told and Setting("lora/2/strength", 1.0) in told
+
+
+def test_what_was_set_with_the_name_or_since_stays(loras):
+    loras.set(_1_name="glass", _1_strength=0.4)  # as a snapshot does
+    assert loras.answer() == [Arrival("lora/1/name", "lora/1 is there")]
+    loras.set(_1_name="ltx-2.3-22b-ic-lora-outpaint")
+    loras.set(_1_strength=0.6)
+    assert [told.name for told in loras.answer()] == ["ref/control", "ref/letterbox", "lora/1/name"]
+    loras.set(_1_name="glass")
+    loras.mode.hear(LoraFailed(1, loras.asked[-1][1], "memory is full"))
+    assert [told.name for told in loras.mode.tick()] == ["lora/1/name"], "the strength stays that of what is played"
+
+
+def test_a_wish_is_answered_once(loras, tmp_path):
+    loras.values["lora/1/name"] = "nowhere"
+    loras.values["lora/2/name"] = str(tmp_path / "glass.safetensors")
+    for _ in range(3):  # other values that come within the same tick
+        loras.mode.take(loras.values, {"control_strength"})
+    assert [told.name for told in loras.mode.tick()] == ["lora/1/name", "lora/2/name"] and len(loras.asked) == 1
+
+
+def test_a_merged_one_that_cannot_follow_its_fader_sets_it_back(loras):
+    loras.mode.hear(LoraFailed(1, None, "glass stays at 1: memory", 1.0))
+    (setting,) = loras.mode.tick()
+    assert (setting.name, setting.value) == ("lora/1/strength", 1.0) and "glass stays at 1" in setting.text
 
 
 def test_adapters_are_played_while_there_is_something_to_follow(loras):
