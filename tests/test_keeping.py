@@ -273,6 +273,19 @@ def test_a_file_changed_by_hand_is_taken_up_while_the_show_goes_on(tmp_path, sho
     assert show["cue/next"] == "2 Song"
 
 
+def test_what_was_made_just_before_a_file_is_saved_by_hand_is_not_lost(tmp_path, show_path):
+    show = Show(tmp_path, str(show_path))
+    show.play()
+    show.send("snap/3/save")
+    show.send("bank/5/text", "mine")
+    show_path.write_text(SHOW.replace("rings", "stripes"))
+    show.play()
+    assert (show["bank/2/text"], show["bank/5/text"], [*show.playback.snapshots.kept]) == ("stripes", "mine", [3])
+    show.end()
+    kept = tomllib.loads(show_path.read_text())
+    assert [each["text"] for each in kept["bank"]] == ["stripes", "mine"] and kept["snapshot"]
+
+
 def test_what_it_wrote_itself_is_not_read_again(tmp_path, show_path):
     show = Show(tmp_path, str(show_path))
     show.send("bank/2/text", "a")

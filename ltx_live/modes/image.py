@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ltx_live.chunk import ChunkRequest, Inputs
+from ltx_live.errors import MediaError
 from ltx_live.media.image import as_trained, fitted, read_image, write_png
 from ltx_live.media.loader import Loader
 from ltx_live.modes.use import Arrival, Setting, Told, Used, asset
@@ -30,11 +33,13 @@ class ImageMode:
         self._size = size
         self._folder = folder
         self._loader = Loader(self._read)
-        self._grabbed: dict[str, np.ndarray] = {}
+        self._grabbed: dict[str, np.ndarray] = {}  # those whose files are being written
+        self._writer = ThreadPoolExecutor(1, "grabs")
+        self._faults: deque[str] = deque()
         self._wish = ""
         self._used: Used | None = None
         self._image: Ready | None = None
-        self._led: tuple[Used, int] | None = None  # which image led last, and where its chunk starts
+        self._led: tuple[Used, int, float] | None = None  # which image led last, where its chunk starts, its strength
         self._version = 0
 
     @property
@@ -66,6 +71,7 @@ class ImageMode:
         stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime(moment_s))
         name = str(self._folder / f"grab-{stamp}-{moment_s % 1 * 1000:03.0f}.png")
         self._grabbed[name] = pixels.copy()
+        self._writer.submit(self._write, name)
         return name
 
     def again(self) -> bool:
@@ -77,6 +83,8 @@ class ImageMode:
 
     def tick(self) -> Iterator[Told]:
         """What has happened since the last tick."""
+        while self._faults:
+            yield self._faults.popleft()
         loaded = self._loader.check()
         if loaded is None:
             return
@@ -93,8 +101,8 @@ class ImageMode:
         holds = params.i2v_hold and self._used is not None
         if holds or (self._used is not None and (self._led is None or self._led[0] != self._used)):
             return {"i2v_image": self._used}
-        led = None if self._led is None else self._led[0]  # it goes on from the image, which is no gesture
-        return {"i2v_image": led or "", "i2v_strength": 1.0, "i2v_hold": False}
+        led, _, strength = self._led or ("", 0, 1.0)  # it goes on from the image, which is no gesture
+        return {"i2v_image": led, "i2v_strength": strength, "i2v_hold": False}
 
     def leads(self, request: ChunkRequest) -> bool:
         """Whether the chunk begins with the image. One whose lead was cut away before it was seen leads again."""
@@ -112,19 +120,26 @@ class ImageMode:
     def made(self, request: ChunkRequest) -> None:
         """The chunk of this request, as it was filled, is in the timeline."""
         if request.inputs.image is not None:
-            self._led = request.params.i2v_image, request.start
+            self._led = request.params.i2v_image, request.start, request.params.i2v_strength
 
     def _use(self, name: str) -> None:
         self._version += 1
         self._used = Used(name, self._version)
 
     def _read(self, name: str) -> Ready:
-        """In the loader's thread: the image of a name; what was grabbed is written to its file, too."""
-        pixels = self._grabbed.pop(name, None)
+        """In the loader's thread: the image of a name, which may be one whose file is still being written."""
+        pixels = self._grabbed.get(name)
         if pixels is None:
             pixels = read_image(asset(name, self._folder))
-        else:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            write_png(name, pixels)
         plain = fitted(pixels, *self._size)
         return Ready(plain, as_trained(plain))
+
+    def _write(self, name: str) -> None:
+        """In the writer's thread: a grabbed frame becomes a file, whether it is used or not."""
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            write_png(name, self._grabbed[name])
+        except (MediaError, OSError) as error:
+            self._faults.append(f"{error}; the grabbed frame is used, but not kept")
+            return
+        del self._grabbed[name]

@@ -33,6 +33,12 @@ class Image:
             time.sleep(0.005)
         return told
 
+    def wait_until_written(self):
+        end = time.monotonic() + 10
+        while self.mode._grabbed:
+            assert time.monotonic() < end
+            time.sleep(0.002)
+
     def params(self):
         params = GenerationParams(**{name: self.values[name] for name in ("i2v_strength", "i2v_hold", "i2v_compress")})
         return replace(params, **self.mode.fields(params))
@@ -132,4 +138,35 @@ def test_a_grabbed_picture_is_kept_as_a_file_and_leads(image, tmp_path):
     kept, picture = picture.copy(), picture.__setitem__(slice(None), 0)
     image.set(i2v_image=name, i2v_compress=False)
     image.told()
-    assert (image.request(0).inputs.image == kept).all() and (read_image(name) == kept).all()
+    assert (image.request(0).inputs.image == kept).all()
+    image.wait_until_written()
+    assert (read_image(name) == kept).all()
+
+
+def test_every_grabbed_picture_is_kept_as_a_file_and_none_in_memory(image, tmp_path):
+    names = set()
+    for level in range(6):
+        names.add(image.mode.grab(np.full((32, 64, 3), level, np.uint8)))
+        image.set(i2v_image=max(names))
+        time.sleep(0.002)
+    image.told()
+    image.wait_until_written()
+    assert {str(path) for path in tmp_path.glob("grab-*")} == names
+
+
+def test_a_grabbed_picture_that_cannot_be_kept_leads_and_is_told(image, tmp_path):
+    image.mode._folder = tmp_path / "red.png" / "no folder"
+    image.set(i2v_image=image.mode.grab(np.full((32, 64, 3), (9, 9, 250), np.uint8)))
+    told = image.told()
+    while len(told) < 2:
+        told += image.told()
+    assert Arrival("i2v_image") in told and any("used, but not kept" in str(line) for line in told)
+    assert colour(image.request(0)) == "blue"
+
+
+def test_an_image_that_leads_again_does_so_at_its_strength(image):
+    image.set(i2v_image="red.png", i2v_strength=0.4)
+    image.told()
+    image.mode.made(image.request(2 * SECOND))
+    again = image.request(SECOND)  # a cut before it was seen
+    assert colour(again) == "red" and again.params.i2v_strength == 0.4
