@@ -12,6 +12,10 @@ NUM_SURE = 4
 """Times after which the longest of a shape is believed; before, times are taken to scatter as those of others do."""
 
 
+DOUBT = 1.25
+"""What a mode that costs more than all before costs is a guess, and its inputs are encoded for the first time."""
+
+
 class ChunkTimes:
     """How long chunks took, by (frames, work); what was not measured is estimated from what was.
 
@@ -51,11 +55,13 @@ class ChunkTimes:
         return self._estimate(num_frames, work, FIXED_SHARE)
 
     def bound_s(self, num_frames: int, work: float) -> float | None:
-        """As `p95_s`, but one that is shorter than all that were made saves nothing.
+        """As `p95_s`, but one that is shorter than all that were made saves nothing, and more work than any is doubted.
 
         How much of a time is fixed differs by machine, and a cut that is late is seen, one that is early only waits.
         """
-        return self._estimate(num_frames, work, 1.0)
+        time_s = self._estimate(num_frames, work, 1.0)
+        most = max((each for _, each in self._times), default=work)
+        return time_s if time_s is None or work <= most else DOUBT * time_s
 
     def _estimate(self, num_frames: int, work: float, fixed_share: float) -> float | None:
         if (num_frames, work) in self._times:
