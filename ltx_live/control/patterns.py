@@ -52,7 +52,8 @@ def _piece_regex(piece: str, across: bool) -> str:
         inside = piece[1:-1]
         sign = "^" if inside.startswith("!") and len(inside) > 1 else ""
         inside = inside[1:] if sign else inside
-        return f"[{sign}{re.escape(inside).replace(chr(92) + '-', '-')}]"
+        ranges = re.sub(r"(\w)\\-(\w)", r"\1-\2", re.escape(inside))
+        return f"[{sign}{ranges}]"
     if piece.startswith("{") and len(piece) > 2:
         return "(?:" + "|".join(re.escape(word) for word in dict.fromkeys(piece[1:-1].split(","))) + ")"
     return re.escape(piece)

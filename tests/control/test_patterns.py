@@ -13,6 +13,7 @@ from ltx_live.control.patterns import compile_pattern, expand_pattern
         ("/ltx/bank/?/name", [f"/ltx/bank/{i}/name" for i in range(1, 10)]),
         ("/ltx/bank/[2-4]/text", [f"/ltx/bank/{i}/text" for i in (2, 3, 4)]),
         ("/ltx/bank/[!2-9]/text", ["/ltx/bank/1/text"]),
+        ("/ltx/bank/[-a--2]/text", ["/ltx/bank/2/text"]),
         ("/ltx/{seed,reseed}", ["/ltx/reseed", "/ltx/seed"]),
         ("/ltx/norm/out/{hue,contrast}", ["/ltx/norm/out/contrast", "/ltx/norm/out/hue"]),
         ("/ltx/out/master", ["/ltx/out/master"]),
