@@ -140,8 +140,8 @@ class Desk:
             elif status.is_status(sent.address):
                 self._answer(sent)
             elif sent.address.startswith(CLOCK):
-                if self._parts.controllers.follows_clock(sent.origin.name):
-                    events += self._flow.keep_beat(sent)
+                for heard in self._parts.controllers.clock(sent):
+                    events += self._flow.keep_beat(heard)
             else:
                 events += self._parts.controllers.translate(sent, registry.values)
         epoch = registry.epoch

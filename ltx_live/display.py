@@ -106,8 +106,15 @@ class Display:
             **beat_in_bar(self._tempo.beat_at(playing.now_s), self._tempo.beats_per_bar),
         )
 
-    def hud(self, status: Status, recording: bool, control: str, messages: tuple[tuple[str, float], ...]) -> HudState:
-        """What the head-up display shows."""
+    def hud(
+        self,
+        status: Status,
+        recording: bool,
+        control: str,
+        messages: tuple[tuple[str, float], ...],
+        learning: str = "",
+    ) -> HudState:
+        """What the head-up display shows; `learning` is what MIDI learn waits for."""
         values = self._registry.values
         grid = values["tempo/quantise"] if values["tempo/quantise"] in GRIDS else ""
         return HudState(
@@ -133,6 +140,7 @@ class Display:
             recording=recording,
             control=control,
             messages=messages,
+            learning=learning,
         )
 
     def _pending(self, status: Status) -> str:

@@ -93,7 +93,7 @@ class _School:
     def _take(self, event: Event) -> None:
         if event.address == NOTICE:
             print(event.args[0], flush=True)
-        elif event.address.startswith("/midi/"):
+        elif event.address.startswith("/midi/") and self._mapper.hears_lesson(event):
             self._learn.hear(event)
 
     def _known(self, port: str, place: tuple):

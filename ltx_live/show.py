@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import math
 import time
 
 from ltx_live import params
@@ -169,9 +168,8 @@ class Show:
         if window is not None:
             window.pump()
             is_recording = self.recordings.current is not None
-            line = self.parts.controllers.line
-            messages = (*self._messages.shown, (line, math.inf)) if line else tuple(self._messages.shown)
-            hud = self._display.hud(told, is_recording, self._desk.control, messages)
+            messages, learning = tuple(self._messages.shown), self.parts.controllers.line
+            hud = self._display.hud(told, is_recording, self._desk.control, messages, learning)
             window.show(picture, self._output, hud)
 
     def close(self) -> None:

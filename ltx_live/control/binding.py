@@ -74,7 +74,8 @@ class Binding:
     adds, and n clicks at once n to the power of `accel`. `deadzone` of the way at either end counts as the end.
     `smooth_s` is the time constant of a glide. It works on its `page`, while `shift` is held, where the values of
     `when` are so, beside others where `also`. With `long_s` a press of that length means it. `velocity`: a note's
-    loudness is the value. `targets` are what goto and scene set.
+    loudness is the value. `rate_hz` is how many values a second it sends at most, 0 = all. `targets` are what goto and
+    scene set.
     """
 
     control: Control
@@ -99,6 +100,7 @@ class Binding:
     long_s: float = 0.0
     velocity: bool = False
     threshold: float = PICKUP_THRESHOLD
+    rate_hz: float = 0.0
     targets: tuple[tuple[str, Any], ...] = ()
 
     @property
@@ -116,6 +118,11 @@ class Binding:
         """Whether it answers to a press, not to a position."""
         return self.action not in ("set", "momentary", "gate")
 
+    @property
+    def is_continuous(self) -> bool:
+        """Whether each place of its control is a value, which a newer one makes needless."""
+        return self.action == "set" and self.control.motion == "abs" and not self.control.is_button
+
     def number_at(self, y: float) -> float:
         """The parameter's number at a place of the curve, 0..1."""
         return self.low + y * (self.high - self.low)
@@ -132,6 +139,19 @@ class Binding:
         x = 1 - x if self.invert else x
         y = _interpolated(self.table, x) if self.table else CURVES[self.curve](x)
         return round(y * (self.num_steps - 1)) / (self.num_steps - 1) if self.num_steps > 1 else y
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The table `[options]` of a mapping file: what all its bindings have in common.
+
+    `pickup_threshold` and `rate_hz` are those of Binding, `learn_ignores` the kinds of messages that learning does not
+    hear; it never hears a clock nor active sensing.
+    """
+
+    pickup_threshold: float = PICKUP_THRESHOLD
+    rate_hz: float = 0.0
+    learn_ignores: tuple[str, ...] = ("clock", "active")
 
 
 def position(kind: str, raw: int, bits: int = 7) -> float:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ltx_live.control.clock import Clock, clock_of
 from ltx_live.control.event import NOTICE, Event, Origin, Transaction
 from ltx_live.control.learn import Learn, Lesson
 from ltx_live.control.leds import Leds, Seen
@@ -72,15 +73,15 @@ class Controllers:
             return ()
         if event.address.startswith("/midi/"):
             self._port = event.origin.name
-            if self._learn.hears:
+            if self._learn.hears and self._mapper.hears_lesson(event):
                 self._learn.hear(event)
                 return ()
         return self._mapper.translate(event, values)
 
-    def follows_clock(self, port: str) -> bool:
-        """Whether the clock of a port may lead the tempo."""
-        mapping = self._mapper.bound(port).mapping
-        return mapping is None or mapping.follows_clock
+    def clock(self, event: Event) -> tuple[Event, ...]:
+        """A MIDI clock's event as the tempo is to take it; nothing where the mappings do not follow that clock."""
+        clock = clock_of(event.origin.name, self._clock_at(event.origin.name), map(self._clock_at, self._came))
+        return () if clock is None else clock.heard(event)
 
     def applied(self, outcome: Outcome, events: Transaction) -> None:
         """Do what a transaction has asked of the controllers, and take note of what it has touched."""
@@ -158,6 +159,10 @@ class Controllers:
         device = self._device(port)
         if device is not None and (device.leds or device.init):
             self._sender.open(port, device)
+
+    def _clock_at(self, port: str) -> Clock:
+        mapping = self._mapper.bound(port).mapping
+        return Clock() if mapping is None else mapping.clock
 
     def _device(self, port: str) -> Any:
         mapping = self._mapper.bound(port).mapping

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ltx_live.control.binding import Control
 
+SYSTEMS = ("linux", "macos", "windows")
 SENDS = ("note", "cc", "pitchbend", "sysex")
 STATES = ("off", "dim", "on", "pending", "error")
 """What a light tells: nothing there, there, in force, asked for and not yet seen, could not be done."""
@@ -69,12 +71,15 @@ class Feedback:
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """The facts of a controller: `outputs` are globs of the port its lights are reached by, `init` and `exit` the
-    messages for when it is found and left, `delay_s` apart."""
+    """The facts of a controller: `inputs` are globs of the port it plays by, `index` which of equal ones (from 1; None
+    = any), `outputs` globs of the port its lights are reached by, `systems` where this is so (none = everywhere).
+    `init` and `exit` are the messages for when it is found and left, `delay_s` apart."""
 
     name: str
     inputs: tuple[str, ...] = ()
+    index: int | None = None
     outputs: tuple[str, ...] = ()
+    systems: tuple[str, ...] = ()
     controls: tuple[Control, ...] = ()
     leds: tuple[Led, ...] = ()
     init: tuple[bytes, ...] = ()
@@ -84,6 +89,11 @@ class Device:
     def led_of(self, control: Control) -> Led | None:
         """The light of a control."""
         return next((led for led in self.leds if led.control == control), None)
+
+
+def system_of(platform: str = sys.platform) -> str:
+    """The word for an operating system in `match.os`, of Python's name for it."""
+    return {"darwin": "macos", "win32": "windows"}.get(platform, platform)
 
 
 def look_of(value: Any, looks: Mapping[str, str]) -> str | None:

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from ltx_live.control.binding import BUTTONS, KINDS, MOTIONS, NUMBERED, Control
-from ltx_live.control.device import SENDS, STATES, Device, Led
+from ltx_live.control.device import SENDS, STATES, SYSTEMS, Device, Led
 from ltx_live.control.mapping_tables import read_file, spans, table, tables, texts
 from ltx_live.control.toml_source import Keys, Source
 
 _NUMBER_OR_NAME = (int, str)
-MATCH = Keys({"input": (list,), "output": (list,)}, {})
+MATCH = Keys({"input": (list,), "output": (list,), "index": (int,), "os": (str, list)}, {})
 CONTROL = Keys(
     {"id": (str,), "kind": (str,), "channel": _NUMBER_OR_NAME, "number": _NUMBER_OR_NAME, "bits": (int,), "lsb": (int,),
      "motion": (str,), "button": (str,), "detent": (bool,), "motor": (bool,)},
@@ -50,16 +50,37 @@ def read_device(source: Source, known: Device | None = None) -> Device:
         table(source, kind, keys)
     controls = _controls(source, known.controls)
     inputs = texts(source, "match", "input") or known.inputs
+    index = _index(source, inputs)
     return Device(
         name=name,
         inputs=inputs,
+        index=known.index if index is None and inputs == known.inputs else index,
         outputs=texts(source, "match", "output") or known.outputs or inputs,
+        systems=_systems(source) or known.systems,
         controls=controls,
         leds=(*_leds(source, {control.id: control for control in controls}), *known.leds),
         init=_messages(source, "init") or known.init,
         exit=_messages(source, "exit") or known.exit,
         delay_s=source.table.get("init", {}).get("delay_ms", known.delay_s * 1000) / 1000,
     )
+
+
+def _index(source: Source, inputs: tuple[str, ...]) -> int | None:
+    """Which of several equal ports a file is for, from 1."""
+    index = source.table.get("match", {}).get("index")
+    if index is not None and index < 1:
+        raise source.error(f"index = {index} must be 1 or more: 2 is the second of equal ports", "match", 0, "index")
+    if index is not None and not inputs:
+        raise source.error("index is for the ports of input, which is missing", "match", 0, "index")
+    return index
+
+
+def _systems(source: Source) -> tuple[str, ...]:
+    """The systems that a file is for; none = all."""
+    systems = texts(source, "match", "os", SYSTEMS)
+    if not systems and "os" in source.table.get("match", {}):
+        raise source.error(f"os names no system; write one or more of {', '.join(SYSTEMS)}", "match", 0, "os")
+    return systems
 
 
 def generic_control(text: str) -> Control | None:

@@ -12,11 +12,12 @@ from pathlib import Path
 from ltx_live import __version__
 from ltx_live.control import bind_table
 from ltx_live.control.bind_table import BIND, Page, Place
-from ltx_live.control.binding import Binding, Control
-from ltx_live.control.device import Device, Feedback
+from ltx_live.control.binding import KINDS, Binding, Control, Options
+from ltx_live.control.clock import Clock
+from ltx_live.control.device import Device, Feedback, system_of
 from ltx_live.control.device_files import CONTROL, LED, MATCH, MESSAGES, generic_control, load_device, read_device
 from ltx_live.control.mapping import Mapping
-from ltx_live.control.mapping_tables import NUMBER, find_file, read_file, spans, table, tables
+from ltx_live.control.mapping_tables import NUMBER, find_file, read_file, spans, table, tables, texts
 from ltx_live.control.toml_source import Keys, Source
 from ltx_live.errors import ConfigError
 
@@ -31,8 +32,9 @@ MAPPING = Keys(
     {},
 )  # fmt: skip
 FEEDBACK = Keys({"control": (str,), "from": (str,), "map": (dict,)}, {}, ("control",))
-CLOCK = Keys({"use": (bool,)}, {})
-OPTIONS = Keys({"pickup_threshold": NUMBER}, {})
+CLOCK = Keys({"input": (str, list), "use": (bool,), "start_resync": (bool,)}, {})
+OPTIONS = Keys({"pickup_threshold": NUMBER, "rate_hz": NUMBER, "learn_ignores": (list,)}, {})
+MESSAGE_KINDS = ("clock", "active", *(kind for kind in KINDS if kind != "nrpn"))
 
 TABLES = {
     "": MAPPING, "match": MATCH, "init": MESSAGES, "exit": MESSAGES, "control": CONTROL, "led": LED, "bind": BIND,
@@ -40,6 +42,7 @@ TABLES = {
 }  # fmt: skip
 """The whole grammar of mapping files: what every table may hold."""
 
+_BOUNDS = {"pickup_threshold": (0, 1), "rate_hz": (1, 1000)}
 
 Load = Callable[[Path, list[Path]], Mapping]
 
@@ -49,21 +52,28 @@ def load_mappings(chosen: str, home: Path, load: Load | None = None) -> tuple[Ma
 
     A chosen name or file stands alone and serves every port. `default` means: each controller by the mapping that has
     its device, any other by `default.toml`. Looked for in `home/mappings`, the package, the repository; the first file
-    of a name wins. Raises ConfigError.
+    of a name that is for this system wins. Raises ConfigError.
     """
     folders, load = mapping_folders(home), load or load_mapping
     if chosen != DEFAULT:
         saved = home / "mappings" / SAVED
         mapping = load(find_file(chosen, [saved, *folders], "mapping"), folders)
+        if not _is_for(mapping, system_of()):
+            systems = " and ".join(mapping.device.systems)
+            raise ConfigError(f"{mapping.path}: is for {systems} (match.os), this is {system_of()}; choose another")
         return (dataclasses.replace(mapping, inputs=()),)
-    paths: dict[str, Path] = {}
-    for folder in folders:
-        paths |= {path.stem: path for path in sorted(folder.glob("*.toml")) if path.stem not in paths}
-    default = paths.pop(DEFAULT, None)
-    mappings = [load(path, folders) for path in paths.values()]
-    own = [mapping for mapping in mappings if mapping.inputs]
-    general = [dataclasses.replace(load(default, folders), serves_device=False)] if default else []
+    found: dict[str, Mapping] = {}
+    for path in (path for folder in folders for path in sorted(folder.glob("*.toml"))):
+        if path.stem not in found and _is_for(mapping := load(path, folders), system_of()):
+            found[path.stem] = mapping
+    default = found.pop(DEFAULT, None)
+    own = [mapping for mapping in found.values() if mapping.inputs]
+    general = [dataclasses.replace(default, serves_device=False)] if default else []
     return (*own, *general)
+
+
+def _is_for(mapping: Mapping, system: str) -> bool:
+    return not mapping.device.systems or system in mapping.device.systems
 
 
 def mapping_folders(home: Path) -> list[Path]:
@@ -90,7 +100,8 @@ def _load(path: Path, folders: list[Path], extending: tuple[Path, ...]) -> Mappi
     base = _extended(source, folders, (*extending, path)) if "extends" in source.table else None
     device, files = _device(source, folders, base)
     controls = {control.id: control for control in device.controls}
-    bindings = _bindings(source, controls)
+    options = _options(source, base.options if base else Options())
+    bindings = _bindings(source, controls, options)
     if base is not None:
         own = {binding.control.key for binding in bindings}
         bindings = (*bindings, *(binding for binding in base.bindings if binding.control.key not in own))
@@ -99,12 +110,14 @@ def _load(path: Path, folders: list[Path], extending: tuple[Path, ...]) -> Mappi
         name=source.table.get("name", path.stem),
         inputs=device.inputs,
         bindings=bindings,
+        index=device.index,
         path=path,
         device=device,
         controls=device.controls,
         feedback=(*feedback, *(base.feedback if base else ())),
         files=(path, *files, *(base.files if base else ())),
-        follows_clock=table(source, "clock", CLOCK).get("use", True),
+        clock=_clock(source, base.clock if base else Clock()),
+        options=options,
     )
 
 
@@ -140,9 +153,8 @@ def _device(source: Source, folders: list[Path], base: Mapping | None) -> tuple[
     return read_device(source, known), files
 
 
-def _bindings(source: Source, controls: dict[str, Control]) -> tuple[Binding, ...]:
+def _bindings(source: Source, controls: dict[str, Control], options: Options) -> tuple[Binding, ...]:
     """The bindings of a file, written out; none does the same control under the same condition as another."""
-    threshold = _threshold(source)
     bindings: list[Binding] = []
     seen: dict[tuple, str] = {}
     for index, bind in enumerate(tables(source, "bind", BIND)):
@@ -154,16 +166,33 @@ def _bindings(source: Source, controls: dict[str, Control]) -> tuple[Binding, ..
                 problem = f"{binding.control.id} is bound already, to {seen[condition]}; {more}"
                 raise source.error(problem, "bind", index, "control")
             seen.setdefault(condition, binding.to or binding.action)
-            bindings.append(dataclasses.replace(binding, threshold=threshold))
+            common = {"threshold": options.pickup_threshold, "rate_hz": options.rate_hz}
+            bindings.append(dataclasses.replace(binding, **common))
     return tuple(bindings)
 
 
-def _threshold(source: Source) -> float:
-    options = table(source, "options", OPTIONS)
-    threshold = options.get("pickup_threshold", Binding.__dataclass_fields__["threshold"].default)
-    if not 0 <= threshold <= 1:
-        raise source.error(f"pickup_threshold = {threshold} must be 0 to 1", "options", 0, "pickup_threshold")
-    return threshold
+def _options(source: Source, known: Options) -> Options:
+    """What a file says for all its bindings; what it does not say is as in the mapping that it extends."""
+    entry = dict(table(source, "options", OPTIONS))
+    for key, (low, high) in _BOUNDS.items():
+        if key in entry and not low <= entry[key] <= high:
+            raise source.error(f"{key} = {entry[key]} must be {low} to {high}", "options", 0, key)
+    if "learn_ignores" in entry:
+        entry["learn_ignores"] = texts(source, "options", "learn_ignores", MESSAGE_KINDS)
+    return dataclasses.replace(known, **entry)
+
+
+def _clock(source: Source, known: Clock) -> Clock:
+    """Which clock a file follows; what it does not say is as in the mapping that it extends."""
+    entry = table(source, "clock", CLOCK)
+    inputs = texts(source, "clock", "input")
+    if "input" in entry and (not inputs or "" in inputs):
+        raise source.error("input names no port; write its name, * for anything", "clock", 0, "input")
+    if inputs and entry.get("use") is False:
+        raise source.error("use = false follows no clock, but input names one; leave one out", "clock", 0, "use")
+    use = entry.get("use", known.use or bool(inputs))
+    inputs = (inputs or known.inputs) if use else ()
+    return Clock(use, inputs, entry.get("start_resync", known.start_resync))
 
 
 def _written_out(place: Place, controls: dict[str, Control]) -> list[Binding]:

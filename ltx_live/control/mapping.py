@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Mapping as Values
 from dataclasses import dataclass, field
@@ -10,11 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from ltx_live import params
-from ltx_live.control.binding import PRESSED, Binding, Control, Key, Takeover, position, turned
+from ltx_live.control.binding import PRESSED, Binding, Control, Key, Options, Takeover, position, turned
+from ltx_live.control.clock import Clock
 from ltx_live.control.device import Device, Feedback
 from ltx_live.control.event import NOTICE, Event, Origin, Transaction
 from ltx_live.control.glide import Glides
 from ltx_live.control.halves import Halves, Nrpn
+from ltx_live.control.midi import is_like, numbered
+from ltx_live.control.pace import Pace
 from ltx_live.control.registry import as_number
 
 PAGE = "midi/page"
@@ -27,26 +29,34 @@ NextBeat = Callable[[str, float], float]
 class Mapping:
     """One mapping file: the bindings for the ports whose name matches `inputs` (globs; none = every port).
 
-    `device` are the facts of the controller, `controls` all that are known by a name; `follows_clock`: its clock may
-    lead the tempo. `files` are all that it was read from. `serves_device`: it was chosen, or made, for the ports it
-    serves, and is no general one.
+    Of ports with equal names only that at `index` (from 1) is served, where there is one. `device` are the facts of the
+    controller, `controls` all that are known by a name. `files` are all that it was read from. `serves_device`: it was
+    chosen, or made, for the ports it serves, and is no general one.
     """
 
     name: str
     inputs: tuple[str, ...]
     bindings: tuple[Binding, ...]
+    index: int | None = None
     path: Path | None = None
     device: Device | None = None
     controls: tuple[Control, ...] = ()
     feedback: tuple[Feedback, ...] = ()
-    follows_clock: bool = True
+    clock: Clock = Clock()
+    options: Options = Options()
     serves_device: bool = True
     files: tuple[Path, ...] = ()
 
-    def fit(self, port: str) -> int:
-        """How well a port, by its cleaned name, is the controller that this mapping is for: 0 = not, more = better."""
-        fitting = [glob for glob in self.inputs if fnmatch.fnmatchcase(port.lower(), glob.lower())]
-        return 1 + max(map(len, fitting)) if fitting else int(not self.inputs)
+    def fit(self, port: str) -> tuple[int, ...]:
+        """How well a port, by its unique name, is the controller that this mapping is for: () = not, more = better."""
+        if not self.inputs:
+            return (0, 0)
+        name, place = numbered(port)
+        if self.index not in (None, place):
+            return ()
+        names = (port,) if self.index is None else (port, name)
+        fitting = [len(glob) for glob in self.inputs if any(is_like(each, glob) for each in names)]
+        return (1 if self.index is None else 2, max(fitting)) if fitting else ()
 
     def control_at(self, kind: str, channel: int, number: int | None) -> Control | None:
         """The named control of a place."""
@@ -127,7 +137,7 @@ class Mapper:
 
     def __init__(self, mappings: Sequence[Mapping]):
         self._takeover, self._glides, self._state = Takeover(), Glides(), _State()
-        self._halves, self._nrpn = Halves(), Nrpn()
+        self._halves, self._nrpn, self._pace = Halves(), Nrpn(), Pace()
         self.replace(mappings)
 
     def replace(self, mappings: Sequence[Mapping]) -> None:
@@ -161,10 +171,17 @@ class Mapper:
             text = f"{event.origin}: {heard.label} = {heard.raw} is not mapped"
             return (Event(NOTICE, (text,), event.origin, event.time_s),) if heard.raw and not is_shift else ()
         meant = self._meant(heard, bindings, values)
-        events = [event for binding, heard in meant for event in self._do(binding, heard, values)]
-        for control in {binding.control for binding in bindings}:
-            self._takeover.note(heard.port, control, heard.x)
-        return tuple(events)
+        rate_hz = bindings[0].rate_hz if meant and all(binding.is_continuous for binding, _ in meant) else 0
+        if rate_hz and self._pace.holds((heard.port, heard.place), meant, rate_hz, event.time_s):
+            return ()
+        events = self._do_all(meant, values)
+        self._takeover.note(heard.port, bindings[0].control, heard.x)
+        return events
+
+    def hears_lesson(self, event: Event) -> bool:
+        """Whether a `/midi/...` event is for learning: not one of the kinds that the port's mapping lets it ignore."""
+        mapping = self.bound(event.origin.name).mapping
+        return mapping is None or event.address.split("/")[3] not in mapping.options.learn_ignores
 
     def chosen(self, port: str, bindings: Iterable[Binding], values: Values[str, Any]) -> list[Binding]:
         """Of a control's bindings those that work now: the most special one, and what works beside others."""
@@ -179,7 +196,11 @@ class Mapper:
             ripe = [b for b in press.long if now_s - press.heard.event.time_s >= b.long_s]
             if ripe:
                 del self._state.presses[key]
-                due += [tuple(event for binding in ripe for event in self._do(binding, press.heard, values))]
+                due.append(self._do_all([(binding, press.heard) for binding in ripe], values))
+        for meant in self._pace.due(now_s):
+            due.append(self._do_all(meant, values))
+            binding, heard = meant[0]
+            self._takeover.note(heard.port, binding.control, heard.x)
         due += [(event,) for event in self._glides.tick(now_s, values)]
         waiting, self._state.waiting = self._state.waiting, []
         for rule, due_s, events in waiting:
@@ -242,6 +263,9 @@ class Mapper:
         if heard.down and any(b.action != "set" or b.control.is_button for b in short):
             self._state.down[key] = short
         return [(binding, heard) for binding in short]
+
+    def _do_all(self, meant: list[tuple[Binding, Heard]], values: Values[str, Any]) -> tuple[Event, ...]:
+        return tuple(event for binding, heard in meant for event in self._do(binding, heard, values))
 
     def _do(self, binding: Binding, heard: Heard, values: Values[str, Any]) -> list[Event]:
         """The events that a binding makes of a message; what waits for the beat is kept for `tick`."""

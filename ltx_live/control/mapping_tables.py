@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from ltx_live.control.toml_source import Keys, Source, read
+from ltx_live.control.toml_source import Keys, Source, read, suggestion
 from ltx_live.errors import ConfigError
 
 NUMBER = (int, float)
@@ -38,11 +38,15 @@ def table(source: Source, name: str, keys: Keys) -> dict[str, Any]:
     return found
 
 
-def texts(source: Source, name: str, key: str) -> tuple[str, ...]:
-    """A list of texts at a key of a table."""
+def texts(source: Source, name: str, key: str, known: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """A list of texts at a key of a table, or one alone; where there are known ones, each is one of them."""
     items = source.table.get(name, {}).get(key, [])
+    items = [items] if isinstance(items, str) else items
     if not all(isinstance(item, str) for item in items):
         raise source.error(f"{key} = {items!r} must be a list of texts", name, 0, key)
+    for item in items if known else ():
+        if item not in known:
+            raise source.error(f"{key} = {item!r} is not known; {suggestion(item, known)}", name, 0, key)
     return tuple(items)
 
 

@@ -194,6 +194,17 @@ def unique_names(names: Iterable[str]) -> dict[str, str]:
     return unique
 
 
+def numbered(port: str) -> tuple[str, int]:
+    """A unique name as the system's name and the place among equal ones: `Pad#2` is (Pad, 2), `Pad` is (Pad, 1)."""
+    match = re.fullmatch(r"(.+)#([2-9]|[1-9]\d{1,3})", port)
+    return (match[1], int(match[2])) if match else (port, 1)
+
+
+def is_like(port: str, glob: str) -> bool:
+    """Whether a port's name fits a glob, upper and lower case alike."""
+    return fnmatch.fnmatchcase(port.lower(), glob.lower())
+
+
 def choose_ports(names: Sequence[str], pattern: str) -> list[str]:
     """The cleaned names that a pattern means, upper and lower case alike: equal, else by glob, else holding it.
 

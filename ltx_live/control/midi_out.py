@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import fnmatch
 import queue
-import re
 import threading
 import time
 from collections.abc import Iterable, Sequence
@@ -15,7 +13,7 @@ import mido
 
 from ltx_live.control.device import Device
 from ltx_live.control.event import Event, Origin, Transaction
-from ltx_live.control.midi import LIGHTS, NO_MIDI, OFF, POLL_S, open_probe, unique_names
+from ltx_live.control.midi import LIGHTS, NO_MIDI, OFF, POLL_S, is_like, numbered, open_probe, unique_names
 
 _PACE_S = 0.001  # between messages: of 1000 sent back to back through JACK 688 arrived
 _SHORTEST_WAIT_S = 0.05
@@ -142,7 +140,6 @@ def choose_output(names: Sequence[str], port: str, globs: Sequence[str]) -> str 
     input's own `#2`, else the first."""
     if port in names:
         return port
-    fitting = [name for name in names if any(fnmatch.fnmatchcase(name.lower(), glob.lower()) for glob in globs)]
-    ordinal = re.search(r"#(\d+)$", port)
-    place = int(ordinal[1]) - 1 if ordinal else 0
-    return fitting[place] if place < len(fitting) else None
+    fitting = [name for name in names if any(is_like(name, glob) for glob in globs)]
+    _, ordinal = numbered(port)
+    return fitting[ordinal - 1] if ordinal <= len(fitting) else None

@@ -6,7 +6,7 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -52,7 +52,8 @@ class Source:
         others = [i for i in headers if not table or not re.match(rf"\s*\[\s*{name}\s*\.", lines[i])]
         end = next((i for i in others if i > start or not table), end)
         written = rf"[\"']?{re.escape(key)}[\"']?"
-        begins, within = (re.compile(rf"{before}{written}\s*=") for before in (r"\s*", r".*[{,]\s*"))
+        dotted = rf"\s*(?:{name}\s*\.\s*)?" if table else r"\s*"  # match.input = [...]
+        begins, within = (re.compile(rf"{before}{written}\s*=") for before in (dotted, r".*[{,]\s*"))
         places = [i for pattern in (begins, within) for i in range(start, end) if key and pattern.match(lines[i])]
         if not table and key:  # a table of the file's own top
             places += [i for i in headers if re.match(rf"\s*\[+\s*{written}\s*[\].]", lines[i])]
@@ -91,7 +92,7 @@ _WORDS: dict[type, str] = {
 }  # fmt: skip
 
 
-def suggestion(word: str, known: Mapping[str, Any]) -> str:
+def suggestion(word: str, known: Iterable[str]) -> str:
     """What may have been meant by a word that is not known."""
     near = difflib.get_close_matches(word, known, n=1)
     return f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"

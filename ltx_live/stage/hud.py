@@ -96,7 +96,8 @@ class Hud:
         if same and now_s < self._next_s:
             return False
         self._next_s = now_s + UPDATE_S
-        messages = [text for text, until_s in state.messages if until_s > now_s][-NUM_MESSAGES:]
+        passing = [] if mode == "off" else [text for text, until_s in state.messages if until_s > now_s]
+        messages = [*passing, *([state.learning] if state.learning else [])][-NUM_MESSAGES:]
         texts = (
             status_line(state),
             state.mode,
@@ -145,7 +146,7 @@ class Hud:
         top = height - margin
         for k, line in enumerate(self._messages):
             top -= line.height
-            line.put(messages[k] if seen and k < len(messages) else "", margin, top, room)
+            line.put(messages[k] if k < len(messages) else "", margin, top, room)
         x, y = width - margin - 3.2 * self._recording.height, height - margin - self._recording.height
         self._recording.put("● REC" if seen and state.recording else "", x, y, room)
 

@@ -23,7 +23,7 @@ class HudState:
     of `tempo/quantise` when it is one of beats or bars, else "". `cue` is where the cue list stands. `mode` says in a
     few words what leads the model beside its prompt ("image-to-video"). `loras` are the rows of the list of LoRA files.
     `control` is the last control message and what it did. `messages` are (text, time it goes at), by the clock that
-    `Hud.draw` is given.
+    `Hud.draw` is given. `learning` is what MIDI learn waits for, and is shown even where the display is off.
     """
 
     prompt: str = ""
@@ -48,6 +48,7 @@ class HudState:
     recording: bool = False
     control: str = ""
     messages: tuple[tuple[str, float], ...] = ()
+    learning: str = ""
 
 
 def status_line(state: HudState) -> str:

@@ -2,7 +2,6 @@
 
 import queue
 import time
-from pathlib import Path
 
 import pytest
 
@@ -10,7 +9,7 @@ from ltx_live.control.bank import slot_values
 from ltx_live.control.controllers import Controllers
 from ltx_live.control.event import NOTICE, Event, Origin, drain
 from ltx_live.control.leds import Seen
-from ltx_live.control.midi import COME, GONE, LIGHTS
+from ltx_live.control.midi import COME, GONE, LIGHTS, MidiReceiver
 from ltx_live.control.registry import Registry
 from ltx_live.errors import ConfigError
 
@@ -215,9 +214,22 @@ def test_the_folder_of_the_home_may_come_later(play, tmp_path):
     show.until(lambda: show.has_said("read again"), "the new folder")
 
 
-def test_a_clock_may_be_ignored_by_a_mapping(play, tmp_path):
-    path = Path(tmp_path / "mappings" / "pad.toml")
+def test_learning_does_not_hear_the_kinds_that_a_mapping_lets_it_ignore(play, tmp_path):
+    """They play on meanwhile."""
+    path = tmp_path / "mappings" / "pad.toml"
     write(path, "out/contrast")
-    path.write_text(path.read_text() + "[clock]\nuse = false\n")
+    path.write_text(path.read_text() + '[options]\nlearn_ignores = ["cc", "aftertouch"]\n')
     show = play()
-    assert not show.controllers.follows_clock("Pad") and show.controllers.follows_clock("Other")
+    receiver = MidiReceiver(show.events)
+    show.send("/ltx/midi/learn", "out/hue")
+    receiver.inject(bytes((0xD0, 1, 0xD0, 50, 0xD0, 99, 0xB0, 9, 1, 0xB0, 9, 64, 0xB0, 9, 127, 0xF8, 0xFE)), "Pad")
+    show.tick()
+    assert show["out/contrast"] == 2.0 and show.controllers.line.startswith("learn: move a control for out/hue")
+    receiver.inject(bytes((0xE2, 0, 64, 0xE2, 0, 70, 0xE2, 0, 80)), "Pad")
+    show.until(lambda: show.has_said("learned: "), "learning")
+    assert show.has_said(f"learned: pitchbend:3 of Pad -> out/hue, in {path}")
+    receiver.inject(bytes((0xD0, 1, 0xD0, 50, 0xD0, 99)), "Other")  # a port of another mapping
+    show.send("/ltx/midi/learn", "out/hue")
+    receiver.inject(bytes((0xD0, 1, 0xD0, 50, 0xD0, 99)), "Other")
+    show.said.clear()
+    show.until(lambda: show.has_said("learned: aftertouch:1 of Other"), "learning")

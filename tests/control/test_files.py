@@ -6,10 +6,13 @@ import pytest
 
 from ltx_live import params
 from ltx_live.control.bank import slot_values
-from ltx_live.control.binding import resolved_takeover
+from ltx_live.control.binding import Options, resolved_takeover
+from ltx_live.control.clock import Clock
+from ltx_live.control.device import SYSTEMS, system_of
 from ltx_live.control.event import Event, Origin
 from ltx_live.control.files import load_mapping, load_mappings, mapping_folders
 from ltx_live.control.mapping import Mapper
+from ltx_live.control.midi import unique_names
 from ltx_live.control.registry import Registry
 from ltx_live.errors import ConfigError
 
@@ -95,6 +98,66 @@ def test_the_users_folder_wins(tmp_path):
     assert load_mappings("default", NOWHERE)[-1].name == "default"
 
 
+def own(home, name, text):
+    (home / "mappings").mkdir(exist_ok=True)
+    path = home / "mappings" / f"{name}.toml"
+    path.write_text(f'schema = 1\n{text}\n[[bind]]\ncontrol = "cc:1:9"\nto = "out/contrast"\n')
+    return path
+
+
+def named(home, port):
+    return Mapper(load_mappings("default", home)).bound(port).mapping.name
+
+
+def test_of_equal_ports_each_gets_the_file_with_its_index(tmp_path):
+    own(tmp_path, "second", 'match.input = ["Pad"]\nmatch.index = 2')
+    own(tmp_path, "third", 'device = "pad"\n[match]\nindex = 3')
+    own(tmp_path, "any", 'match.input = ["pad*"]')
+    (tmp_path / "mappings" / "devices").mkdir()
+    (tmp_path / "mappings" / "devices" / "pad.toml").write_text('schema = 1\n[match]\ninput = ["Pad*"]\n')
+    ports = unique_names(["Pad 20:0", "Pad 24:0", "Pad 28:0", "Pad 32:0", "Other 36:0"])
+    assert [named(tmp_path, port) for port in ports] == ["any", "second", "third", "any", "default"]
+    assert all(mapping.fit("anything") for mapping in load_mappings("second", tmp_path))
+
+
+def test_what_extends_a_file_has_its_index_but_not_for_ports_of_its_own(tmp_path):
+    own(tmp_path, "second", 'match.input = ["Pad"]\nmatch.index = 2')
+    own(tmp_path, "more", 'extends = "second"')
+    own(tmp_path, "other", 'extends = "second"\nmatch.input = ["Keys"]')
+    indices = {mapping.name: mapping.index for mapping in load_mappings("default", tmp_path)}
+    assert (indices["second"], indices["more"], indices["other"]) == (2, 2, None)
+
+
+HERE, ELSEWHERE = system_of(), [system for system in SYSTEMS if system != system_of()]
+
+
+def test_a_file_for_another_system_is_passed_over(tmp_path):
+    own(tmp_path, "here", f'match = {{ input = ["Pad"], os = "{HERE}" }}')
+    own(tmp_path, "elsewhere", f'match = {{ input = ["Pad", "Keys"], os = {ELSEWHERE} }}')
+    own(tmp_path, "both", f'match = {{ input = ["Both"], os = {[*ELSEWHERE, HERE]} }}')
+    path = own(tmp_path, "default", f'name = "mine"\nmatch = {{ os = {ELSEWHERE} }}')
+    assert [named(tmp_path, port) for port in ("Pad", "Keys", "Both")] == ["here", "default", "both"]
+    own(tmp_path, "extended", 'extends = "elsewhere"')
+    assert "extended" not in {mapping.name for mapping in load_mappings("default", tmp_path)}
+    with pytest.raises(ConfigError, match=f"{path}: is for .* \\(match.os\\), this is {HERE}; choose another"):
+        load_mappings(str(path), tmp_path)
+
+
+@pytest.mark.parametrize(("platform", "system"), [("linux", "linux"), ("darwin", "macos"), ("win32", "windows")])
+def test_systems_have_the_words_that_performers_use(platform, system):
+    assert system_of(platform) == system and system in SYSTEMS
+
+
+def test_options_and_clock_hold_for_what_extends_a_file(tmp_path):
+    more = "[options]\npickup_threshold = 0.5\nrate_hz = 50\n[clock]\ninput = ['Drum*']\nstart_resync = true\n"
+    base = own(tmp_path, "base", 'match.input = ["Pad"]\n' + more)
+    mine = load_mapping(own(tmp_path, "mine", 'extends = "base"\n[options]\nrate_hz = 60'), [base.parent])
+    assert mine.options == Options(0.5, 60) and mine.clock == Clock(True, ("Drum*",), True)
+    assert (mine.bindings[0].threshold, mine.bindings[0].rate_hz) == (0.5, 60)
+    deaf = load_mapping(own(tmp_path, "deaf", 'extends = "base"\n[clock]\nuse = false'), [base.parent])
+    assert deaf.clock == Clock(False, (), True)
+
+
 def test_a_path_may_be_given(tmp_path):
     path = tmp_path / "mine.toml"
     path.write_text(
@@ -138,6 +201,20 @@ FAULTS = {
     'schema = 1\ndevice = "nanokontrol2"\n[[feedback]]\ncontrol = "knob1"': (4, "knob1 has no light"),
     'schema = 1\n[init]\nmessages = ["F0 01 80 F7"]': (3, "is no MIDI message"),
     'schema = 1\n[match]\ninput = "x"': (3, "input = 'x' cannot be used; write a list"),
+    'schema = 1\n[match]\ninput = ["x"]\nindex = 0': (4, "index = 0 must be 1 or more"),
+    "schema = 1\n\nmatch.index = 2": (3, "index is for the ports of input, which is missing"),
+    'schema = 1\n[match]\nos = ["linux", "mac"]': (3, "os = 'mac' is not known; did you mean macos?"),
+    "schema = 1\n[match]\nos = []": (3, "os names no system; write one or more of linux, macos, windows"),
+    "schema = 1\n[match]\nos = [1]": (3, "os = [1] must be a list of texts"),
+    'schema = 1\n[clock]\ninput = ""': (3, "input names no port; write its name, * for anything"),
+    'schema = 1\n[clock]\nuse = false\ninput = "x"': (3, "use = false follows no clock, but input names one"),
+    "schema = 1\n[clock]\nstart_resinc = true": (3, "unknown key start_resinc; did you mean start_resync?"),
+    "schema = 1\n[clock]\nstart_resync = 1": (3, "start_resync = 1 cannot be used; write true or false"),
+    "schema = 1\n[options]\npickup_threshold = 2": (3, "pickup_threshold = 2 must be 0 to 1"),
+    "schema = 1\n[options]\nrate_hz = 0": (3, "rate_hz = 0 must be 1 to 1000"),
+    "schema = 1\n[options]\nrate_hz = nan": (3, "rate_hz = nan must be 1 to 1000"),
+    'schema = 1\n[options]\nlearn_ignores = ["aftrtouch"]': (3, "'aftrtouch' is not known; did you mean aftertouch?"),
+    'schema = 1\n[options]\nlearn_ignores = "cc"': (3, "learn_ignores = 'cc' cannot be used; write a list"),
     'schema = 1\ndevice = "nanokontrol2"\n[[bind]]\ncontrol = "slidr1"\nto = "out/hue"': (4, "did you mean slider"),
 }
 

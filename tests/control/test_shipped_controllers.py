@@ -11,9 +11,9 @@ import pytest
 from ltx_live.control.bank import slot_values
 from ltx_live.control.bind_table import BIND
 from ltx_live.control.binding import ACTIONS
-from ltx_live.control.device_files import load_device
+from ltx_live.control.device_files import MATCH, load_device
 from ltx_live.control.event import NOTICE, Event, Origin
-from ltx_live.control.files import load_mappings, mapping_folders
+from ltx_live.control.files import CLOCK, OPTIONS, load_mappings, mapping_folders
 from ltx_live.control.mapping import Mapper
 from ltx_live.control.midi import MidiReceiver
 from ltx_live.control.registry import Registry
@@ -280,6 +280,8 @@ def test_a_mapping_written_from_the_readme_does_what_its_writer_meant(tmp_path):
     more = "\n".join(f"[[bind]]\n{each}" for each in offered) + "\n[clock]\nuse = false\n"
     (tmp_path / "mappings" / "mine.toml").write_text('extends = "default"\n' + text + more)
     bound = Mapper(load_mappings("default", tmp_path)).bound("USB My Pad MIDI 1")
-    assert len(bound.mapping.bindings) > 14 and not bound.mapping.follows_clock
-    for word in [*ACTIONS, "takeover", "pickup", "scale", "jump", *(key for key in BIND.types if key != "unit")]:
+    assert len(bound.mapping.bindings) > 14 and not bound.mapping.clock.use
+    words = [*ACTIONS, "takeover", "pickup", "scale", "jump", *(key for key in BIND.types if key != "unit")]
+    words += [*CLOCK.types, *OPTIONS.types, *(f"match.{key}" for key in MATCH.types if key != "output")]
+    for word in words:
         assert f"`{word}" in section or f"{word} = " in section, word

@@ -57,3 +57,34 @@ print("TOLD")
 
 def test_what_leads_the_model_is_told_in_the_full_display_alone(display, run_script):
     assert "TOLD" in run_script(MODE, display)
+
+
+LEARNING = (
+    DRAWN.split("def rows")[0]
+    + """
+def amber(hud, **state):
+    values["window/hud"] = hud
+    for _ in range(3):
+        window.pump()
+        window.show(picture, params.snapshot(params.OutputParams, values), HudState(state="playing", **state))
+        time.sleep(0.1)
+    raw = subprocess.run(["import", "-window", "root", "-depth", "8", "rgb:-"], capture_output=True, check=True).stdout
+    seen = np.frombuffer(raw, np.uint8).reshape(800, 1280, 3).astype(int)
+    return (seen[..., 0] > 200) & (seen[..., 1] > 140) & (seen[..., 2] < 120)
+
+line = "learn: move a control for out/hue   Esc ends"
+told = {"messages": tuple((f"message {k}", 1e12) for k in range(6)), "prompt": "waves", "recording": True}
+assert not amber("off", **told).any()
+alone = amber("off", **told, learning=line)
+assert alone.sum() > 300 and (alone == amber("off", learning=line)).all()
+assert (alone == amber("min", learning=line)).all(), "where it always is"
+many = amber("min", **told, learning=line)
+assert many.sum() > alone.sum() and (many != amber("min", **told)).any(), "newer messages do not push it out"
+assert not amber("off", **told).any()
+print("LEARNING")
+"""
+)
+
+
+def test_what_learning_waits_for_is_the_only_line_where_the_display_is_off(display, run_script):
+    assert "LEARNING" in run_script(LEARNING, display)

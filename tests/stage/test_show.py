@@ -61,10 +61,14 @@ class Stage:
             udp.sendto(encode_message(address, args), ("127.0.0.1", self.port))
         time.sleep(0.3)
 
+    def screen(self):
+        """The whole screen, (800, 1280, 3) uint8."""
+        raw = self.run("import", "-window", "root", "-depth", "8", "rgb:-")
+        return np.frombuffer(raw, np.uint8).reshape(SCREEN[1], SCREEN[0], 3)
+
     def seen(self):
         """What the window shows, at the picture's own size, (160, 288, 3) uint8."""
-        raw = self.run("import", "-window", "root", "-depth", "8", "rgb:-")
-        screen = np.frombuffer(raw, np.uint8).reshape(SCREEN[1], SCREEN[0], 3)
+        screen = self.screen()
         scale = min(WINDOW[0] / PICTURE[0], WINDOW[1] / PICTURE[1])
         columns = SCREEN[0] / 2 + (np.arange(PICTURE[0]) + 0.5 - PICTURE[0] / 2) * scale
         rows = SCREEN[1] / 2 + (np.arange(PICTURE[1]) + 0.5 - PICTURE[1] / 2) * scale
@@ -121,6 +125,18 @@ def test_blackout_is_black_and_silent(stage):
     stage.send("/ltx/out/blackout", 1)
     stage.until(lambda: stage.seen().max() == 0, "black")
     stage.until(lambda: stage.loudest() == 0, "silence")
+    stage.send("/ltx/out/blackout", 0)
+    stage.until(lambda: stage.seen().max() > 180, "the picture")
+
+
+def test_what_learning_waits_for_is_seen_though_the_display_is_off(stage):
+    stage.send("/ltx/out/blackout", 1)
+    stage.until(lambda: stage.seen().max() == 0, "black")
+    stage.press("m")
+    stage.until(lambda: stage.screen().max() > 200, "a line of text")
+    stage.send("/ltx/midi/learn", "out/hue")
+    stage.press("Escape")
+    stage.until(lambda: stage.screen().max() == 0, "black again")
     stage.send("/ltx/out/blackout", 0)
     stage.until(lambda: stage.seen().max() > 180, "the picture")
 
