@@ -98,6 +98,8 @@ class Display:
             mode=playing.mode,
             delay_s=playing.delay_s,
             fps=self._rate.at(playing.now_s),
+            gen_fps=statistics.real_time_factor * registry.values["frame_rate"] or None,
+            chunk=None if picture is None else picture.frame.chunk,
             level=playing.level,
             seed=None if picture is None else self._seeds.get(picture.frame.chunk),
             recording=playing.is_recording,

@@ -23,7 +23,8 @@ class Status:
     gesture is expected to land in `landing_s`. `latency_s` was measured at the last change that was seen, from the
     control's arrival to the picture. `chunk_s` is T, the time that a chunk takes; `dropped_s` was made but cut away.
     `mode` says what is in use beside the prompts, and what is live of it is seen `delay_s` after it was there.
-    `fps` counts the new pictures of the last second, `level` is that of the output (peak, 0 to 1), `seed` that of the
+    `fps` counts the new pictures of the last second, `gen_fps` is how many the engine makes in one, `chunk` counts the
+    chunk that is seen, from 0; `level` is that of the output (peak, 0 to 1), `seed` that of the
     chunk that is seen, `error` the last line that told of a fault. `clock_s` is the media time played. `beat` counts
     from 1 within the bar, `bar` from 1.
     """
@@ -49,6 +50,8 @@ class Status:
     beat: float = 1.0
     bar: int = 1
     fps: float = 0.0
+    gen_fps: float | None = None
+    chunk: int | None = None
     level: float = 0.0
     seed: int | None = None
     recording: bool = False

@@ -17,9 +17,6 @@ from ltx_live.media.recording import reason
 LONGEST_S = 1800
 """The longest file: it is held in memory, and half an hour is 0.7 GB."""
 
-SPEAKER_S = 10.0
-"""As much of a speaker's voice is listened to."""
-
 _SWR_OPTIONS = {"rematrix_maxval": "1"}  # FFmpeg's: what is mixed down from more than two channels stays below 1
 _SAME_START_S = 0.001
 _FILLING = SAMPLE_RATE_HZ // 4  # at most two frames of HE-AAC at 22.05 kHz
@@ -176,10 +173,9 @@ class Sound(NamedTuple):
     name: str
     samples: np.ndarray
 
-    @property
-    def speaker(self) -> np.ndarray:
-        """The voice to speak with, (at most 10 s, 2)."""
-        return self.samples[: round(SPEAKER_S * SAMPLE_RATE_HZ)]
+    def voice(self, window_s: float) -> np.ndarray:
+        """The voice to speak with: so much of its beginning, (S, 2)."""
+        return self.samples[: round(window_s * SAMPLE_RATE_HZ)]
 
 
 def read_sound(path: str) -> Sound:

@@ -28,7 +28,10 @@ IN_USE = ("audio_mode", "audioin/source", "audioin/gain", "audioin/loop", "live_
 """Values that change nothing while no sound is given."""
 
 UNUSED = {table.field_name(name): table.find(name).default for name in IN_USE}
-GUIDANCE = "identity_guidance_scale"
+OF_A_VOICE = ("identity_guidance_scale", "audioin/window")
+"""Values that change nothing while there is no speaker."""
+
+NO_VOICE = {table.field_name(name): table.find(name).default for name in OF_A_VOICE}
 REACH_SAMPLES = SAMPLE_RATE_HZ // 10
 """Driving sound beyond a chunk's end, which the analysis of its last latents looks at; it needs 1,056."""
 
@@ -82,6 +85,7 @@ class SoundMode:
         """Follow the values `audio_input`, `audio_mode`, `audioin/...`, `live_align`, `audio/...`, `react/source`."""
         self._values = dict(values)
         self.driving.loops, self.driving.gain = values["audioin/loop"], values["audioin/gain"]
+        self.input.gate.threshold_db = values["audioin/gate"]
         if values["audio_input"] != self._wish:
             self._wish = values["audio_input"]
             if self._wish:
@@ -130,10 +134,10 @@ class SoundMode:
 
     def fields(self, params: Any) -> dict[str, Any]:
         """The values of GenerationParams that a chunk is made with: those that change nothing are the table's."""
-        guidance = {} if self.has_speaker else {GUIDANCE: table.find(GUIDANCE).default}
+        voice = {} if self.has_speaker else NO_VOICE
         if not self.driving.is_on and not self.has_speaker:
-            return UNUSED | guidance | {"audio_input": ""}
-        return guidance | {"audio_input": Used(self._in_use, self._version), "live_align": self._align}
+            return UNUSED | voice | {"audio_input": ""}
+        return voice | {"audio_input": Used(self._in_use, self._version), "live_align": self._align}
 
     def fill(self, request: ChunkRequest, inputs: Inputs) -> Inputs:
         """The inputs with the chunk's stretch of the driving sound, or with the speaker's voice.
@@ -153,7 +157,7 @@ class SoundMode:
             sound = plan.stretch(start, end + REACH_SAMPLES - start)
             return replace(inputs, driving=sound, driving_start=start, heard=source)
         speaks = self.has_speaker and request.params.audio_mode == "id_lora"
-        return replace(inputs, speaker=self._sound.speaker) if speaks else inputs
+        return replace(inputs, speaker=self._sound.voice(request.params.audioin_window)) if speaks else inputs
 
     def made(self) -> None:
         """The chunk that was filled last is in the timeline."""

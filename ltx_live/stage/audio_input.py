@@ -12,6 +12,7 @@ import numpy as np
 
 from ltx_live.chunk import SAMPLE_RATE_HZ
 from ltx_live.errors import DeviceError
+from ltx_live.media.gate import Gate
 from ltx_live.media.live_sound import LiveSound
 from ltx_live.stage import devices
 
@@ -67,12 +68,13 @@ def find_input(pattern: str) -> Input:
 class AudioInput:
     """A live input that may come, go and come again. The show's thread calls `open`, `check` every tick, and `close`.
 
-    `sound` is what is heard, `device` the name of what is open, None while there is nothing. `stuck`: a dead device
-    could not be closed, and the process needs os._exit.
+    `sound` is what is heard through `gate`, `device` the name of what is open, None while there is nothing. `stuck`: a
+    dead device could not be closed, and the process needs os._exit.
     """
 
     def __init__(self) -> None:
         self.sound = LiveSound()
+        self.gate = Gate()
         self.device: str | None = None
         self.stuck = False
         self._pattern: str | None = None
@@ -150,7 +152,9 @@ class AudioInput:
                 return
             self._called_s = max(self._called_s, now_s)
             self.sound.num_xruns += bool(status.input_overflow)
-            self.sound.write(block, now_s - _age_s(times.currentTime - times.inputBufferAdcTime, stream.latency))
+            self.sound.write(
+                self.gate.process(block), now_s - _age_s(times.currentTime - times.inputBufferAdcTime, stream.latency)
+            )
 
         try:
             stream = sd.InputStream(

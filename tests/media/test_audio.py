@@ -216,4 +216,4 @@ def test_samples_that_are_no_numbers_are_refused(tmp_path):
 def test_a_speaker_is_the_first_ten_seconds(tmp_path):
     path = write_sound(tmp_path / "a.wav", np.ones((12 * 8000, 1), np.float32) / 4, 8000, "mono")
     sound = read_sound(str(path))
-    assert sound.name == "a.wav" and len(sound.speaker) == 10 * RATE and len(sound.samples) == 12 * RATE
+    assert sound.name == "a.wav" and len(sound.voice(5.0)) == 5 * RATE and len(sound.samples) == 12 * RATE

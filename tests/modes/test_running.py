@@ -47,7 +47,9 @@ def test_an_image_cuts_in_once_and_the_flow_goes_on_from_it(play):
     later = [request for request in it.asked if request.index > led.index]
     assert all(request.inputs.image is None and request.continue_from for request in later)
     assert later[0].params.i2v_image == led.params.i2v_image and it.session.statistics.num_cuts == 1
-    assert it.show._status().mode == "image red.png"
+    status = it.show._status()
+    assert status.mode == "image red.png" and status.chunk == it.show._picture().frame.chunk > 0
+    assert status.gen_fps == pytest.approx(24 * status.real_time_factor) and status.gen_fps > 24
 
 
 def test_modulators_do_not_wake_a_lora_that_is_out_nor_outrun_what_is_kept_up(play):

@@ -152,8 +152,11 @@ def test_a_speaker_is_given_and_does_not_drive(sound, tmp_path):
     assert sound.mode.has_speaker and filled.driving is None and len(filled.speaker) == 10 * SECOND
     assert filled.speaker.std() == pytest.approx(0.3 / np.sqrt(2), rel=0.05), "mono at 8 kHz is heard on both sides"
     assert sound.params().identity_guidance_scale == 3.0 and sound.mode.words == "voice voice.wav"
+    sound.set({"audioin/window": 4.0})
+    assert len(sound.filled().speaker) == 4 * SECOND and sound.params().audioin_window == 4.0
     sound.set({"audio_mode": "driving"})
     sound.tick()
+    assert sound.params().audioin_window == 10.0, "it is no gesture where nobody speaks"
     assert sound.filled().driving is not None and not sound.mode.has_speaker
 
 

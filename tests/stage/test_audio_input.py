@@ -48,6 +48,12 @@ found = start + 1 + np.flatnonzero(heard[1:] & ~heard[:-1])
 late = (found - round(driving.delay_s * RATE) + RATE // 4) % (RATE // 2) - RATE // 4
 print("CLICKS", len(found), "DELAY_S", driving.delay_s, "OFF_MS", (late / 48).round(1).tolist())
 print("WORST_MS", np.abs(late).max() / 48, "CHECK_S", longest_s, "XRUNS", listening.sound.num_xruns)
+listening.gate.threshold_db = -3.0  # the clicks have -6 dB
+time.sleep(0.3)
+before = listening.sound.num_samples
+time.sleep(0.7)
+num = listening.sound.num_samples - before
+print("GATED", num, "PEAK", np.abs(listening.sound.read(before, num)).max())
 listening.close()
 output.close()
 """
@@ -67,6 +73,7 @@ def test_the_stated_delay_is_the_measured_one_within_10_ms(pulse, run_script):
     assert "sound input: pulse" in out and int(seen["CLICKS"]) >= 3
     assert float(seen["WORST_MS"]) < 10 and float(seen["DELAY_S"]) < 3
     assert float(seen["CHECK_S"]) < 0.05 and seen["XRUNS"] == "0"
+    assert int(seen["GATED"]) > 20_000 and float(seen["PEAK"]) == 0
 
 
 LOSE = """
