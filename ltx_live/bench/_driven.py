@@ -63,8 +63,14 @@ class Driven:
 
     def generate(self, request: ChunkRequest) -> Generator[Progress | Chunk, StepValues | None, None]:
         """The chunk of the engine; once it is there, what it was filled with counts as made."""
-        yield from self._engine.generate(replace(request, inputs=self._sound.fill(request, NO_INPUTS)))
+        yield from self._engine.generate(filled(request, self._sound))
         self._sound.made()
+
+
+def filled(request: ChunkRequest, sound: SoundMode) -> ChunkRequest:
+    """The request as the show sends it: it names what drives, and has its stretch."""
+    request = replace(request, params=replace(request.params, **sound.fields(request.params)))
+    return replace(request, inputs=sound.fill(request, NO_INPUTS))
 
 
 @dataclass(frozen=True)

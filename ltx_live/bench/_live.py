@@ -7,7 +7,7 @@ are not, so that what is measured is where things are placed and not how busy th
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,11 @@ import numpy as np
 
 from ltx_live import params
 from ltx_live.bench._bars import Bar
-from ltx_live.bench._driven import SEED, beat_times_s, drums
+from ltx_live.bench._driven import SEED, beat_times_s, drums, filled
 from ltx_live.bench._pulses import off_the_beat, place
-from ltx_live.chunk import NO_INPUTS, SAMPLE_RATE_HZ, Chunk, Engine
+from ltx_live.chunk import SAMPLE_RATE_HZ, Chunk, Engine
 from ltx_live.engine.process import Ready
+from ltx_live.media.gate import Gate
 from ltx_live.media.live_sound import LiveSound
 from ltx_live.modes.sound import SoundMode
 from ltx_live.moment import Moment
@@ -61,6 +62,7 @@ class RoomInput:
 
     def __init__(self) -> None:
         self.sound = LiveSound()
+        self.gate = Gate()
 
     def open(self, pattern: str = "") -> None:
         """It is open."""
@@ -158,7 +160,7 @@ class Room:
         request = self._session.decide(moment)
         if request is None:
             return
-        *_, chunk = self._engine.generate(replace(request, inputs=self._sound.fill(request, NO_INPUTS)))
+        *_, chunk = self._engine.generate(filled(request, self._sound))
         self.played.said.append((request.start, self._sound.delay_s))
         self._made = self._now_s + self._random.uniform(*CHUNK_TIMES_S), chunk
 
