@@ -111,6 +111,7 @@ class Chunk:
     `epoch` is the control epoch of the parameters it was made with, `latched` the step values it took while being made.
     `scene` is the one it leaves behind, for the chunk that continues it. `reencoded` tells that what it continues was
     encoded again, from the request's `history`, which differs from what an engine keeps: a replay must do the same.
+    `gpu_bytes` of GPU memory were in use when it was done; None where no GPU made it.
     """
 
     index: int
@@ -126,6 +127,7 @@ class Chunk:
     timings_s: Mapping[str, float] = field(default_factory=dict)
     scene: Scene | None = None
     reencoded: bool = False
+    gpu_bytes: int | None = None
 
     @property
     def num_frames(self) -> int:

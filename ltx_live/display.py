@@ -17,6 +17,7 @@ from ltx_live.stage.timeline import Picture
 from ltx_live.tempo import Tempo
 
 UNTOLD = ("pause", "bank/selected")  # the state tells of a pause, and a slot of the bank plays through its prompt
+GIB = 2**30
 GRIDS = ("beat", "bar", "2 bars", "4 bars")
 
 
@@ -24,7 +25,8 @@ GRIDS = ("beat", "bar", "2 bars", "4 bars")
 class Playing:
     """What only the show knows at a tick: `state` in the words of HudState, `position` and `end` in media samples.
 
-    `mode` and `delay_s` are those of Modes, `level` and `error` those of Player and Messages.
+    `mode` and `delay_s` are those of Modes, `level` and `error` those of Player and Messages; `unloaded` as
+    `ltx_live.engines` tells it.
     """
 
     state: str
@@ -39,6 +41,7 @@ class Playing:
     level: float = 0.0
     is_recording: bool = False
     error: str = ""
+    unloaded: tuple[str, ...] = ()
 
 
 class Display:
@@ -99,10 +102,12 @@ class Display:
             delay_s=playing.delay_s,
             fps=self._rate.at(playing.now_s),
             gen_fps=statistics.real_time_factor * registry.values["frame_rate"] or None,
+            gpu_mem_gib=None if statistics.gpu_bytes is None else statistics.gpu_bytes / GIB,
             chunk=None if picture is None else picture.frame.chunk,
             level=playing.level,
             seed=None if picture is None else self._seeds.get(picture.frame.chunk),
             recording=playing.is_recording,
+            reload=", ".join(playing.unloaded),
             error=playing.error,
             bpm=self._tempo.bpm,
             **beat_in_bar(self._tempo.beat_at(playing.now_s), self._tempo.beats_per_bar),

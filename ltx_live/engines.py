@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from ltx_live import params as table
 from ltx_live import pocket
 from ltx_live.config import Config
 from ltx_live.engine.settings import LtxSettings
 from ltx_live.engine.worker import EngineSpec
 from ltx_live.weights import catalogue
+
+RELOADED = tuple(row.name for row in table.PARAMETERS if row.tier == "reload")
 
 
 def engine_spec(config: Config) -> EngineSpec:
@@ -32,6 +37,16 @@ def engine_spec(config: Config) -> EngineSpec:
         ffn_chunk_size=values["ffn_chunk_size"],
     )
     return EngineSpec("ltx_live.engine.ltx", arguments={"settings": settings})
+
+
+def unloaded(spec: EngineSpec, values: Mapping[str, Any]) -> tuple[str, ...]:
+    """The names of the values that need a reload and differ from what an engine of this spec is loaded with."""
+    loaded = spec.arguments
+    settings = loaded.get("settings")
+    if settings is not None:
+        loaded = {name: getattr(settings, name) for name in ("width", "height", "ffn_chunk_size")}
+        loaded["lora_merge_strategy"] = "permanent_merge" if settings.merge_loras else "runtime"
+    return tuple(name for name in RELOADED if name in loaded and loaded[name] != values[name])
 
 
 def model_path(model: str, home: Path) -> Path:

@@ -13,6 +13,7 @@ from ltx_live.control.status import Status
 from ltx_live.desk import DEVICE, Desk, Seen
 from ltx_live.display import Display, Playing
 from ltx_live.engine.process import Died, Failed, Loading, Message, Ready
+from ltx_live.engines import unloaded
 from ltx_live.errors import EngineError, LtxLiveError
 from ltx_live.flow import Flow
 from ltx_live.messages import Messages
@@ -277,6 +278,7 @@ class Show:
             self.parts.audio.player.level,
             self.recordings.current is not None,
             self._messages.error,
+            unloaded(self.parts.engine.spec, self.parts.registry.values),
         )
         return self._display.status(playing)
 

@@ -14,6 +14,7 @@ class Statistics:
     """`chunk_time_s` is T, the 95th percentile (the longest) of the last 8 times of the last chunk's shape, its warm-up
     left out; `real_time_factor` is new seconds per second of work over the last chunks. `landing_s` is in how many
     seconds the newest gesture will be heard, None when there is none under way; `dropped_s` was made but cut away.
+    `gpu_bytes` of GPU memory were in use after the last chunk, None without a GPU.
     """
 
     num_chunks: int = 0
@@ -27,6 +28,7 @@ class Statistics:
     chunk_time_s: float = 0.0
     real_time_factor: float = 0.0
     landing_s: float | None = None
+    gpu_bytes: int | None = None
     _last: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=NUM_TIMES))
 
     def add(self, chunk: Chunk, took_s: float, dropped_s: float) -> None:
@@ -34,6 +36,7 @@ class Statistics:
         self.num_chunks += 1
         self.num_cuts += dropped_s > 0
         self.dropped_s += dropped_s
+        self.gpu_bytes = chunk.gpu_bytes
         self._last.append(((chunk.end - chunk.cut) / SAMPLE_RATE_HZ, took_s))
         new_s, work_s = map(sum, zip(*self._last, strict=True))
         self.real_time_factor = new_s / work_s

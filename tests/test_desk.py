@@ -115,6 +115,7 @@ def test_a_reload_starts_the_engine_anew_while_the_show_goes_on(play):
     play.send("/ltx/ffn_chunk_size", 0)
     play.told("width = 512 takes effect when the show is started anew")
     play.told("ffn_chunk_size = 0 takes effect with /ltx/reload")
+    assert play.show._status().reload == "width", "a test card has no ffn_chunk_size"
     play.send("/ltx/reload")
     play.told("another width or height needs the show started anew")
     play.until(lambda: engine.pid not in (None, before) and play.session.statistics.num_chunks > num)

@@ -1,10 +1,13 @@
 """What the display is given: pending values in words, and the beat only where something keeps to it."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from ltx_live.chunk import Chunk
 from ltx_live.control.event import Event, Origin
 from ltx_live.control.registry import Registry
 from ltx_live.display import Display, FrameRate, Playing
@@ -75,6 +78,16 @@ def test_the_list_of_lora_files_and_what_leads_are_handed_on():
     status = told.display.status(Playing("playing", "", 0.0, 48_000, None, 0.1, 2.25, mode="image red.png"))
     hud = told.display.hud(status, False, "", ())
     assert hud.loras == (("paint", "style", "16", 1, "yes", "", ""),) and hud.mode == "image red.png"
+
+
+def test_gpu_memory_is_told_where_there_is_a_gpu():
+    told = Told()
+    playing = Playing("playing", "", 0.0, 48_000, None, 0.1, 2.25)
+    chunk = Chunk(0, np.zeros((9, 2, 2, 3), np.uint8), 0, 0, np.zeros((18_000, 2), np.float32), 0, 0, 24.0, 0)
+    assert told.display.status(playing).gpu_mem_gib is None
+    for num_bytes, gib in ((5 * 2**29, 2.5), (None, None)):
+        told.session.statistics.add(replace(chunk, gpu_bytes=num_bytes), 0.1, 0.0)
+        assert told.display.status(playing).gpu_mem_gib == gib
 
 
 def test_pictures_of_the_last_second_are_counted_once_each():

@@ -33,7 +33,7 @@ ATTRIBUTES = ("FULL_PATH", "CONTENTS", "TYPE", "ACCESS", "VALUE", "RANGE", "CLIP
 ATTRIBUTES += ("LTX_TIER", "LTX_LANDING", "LTX_DEFAULT")
 
 _TYPES = {"float": "f", "int": "i", "bool": "i", "trigger": "I"}  # the other kinds are text
-_STATUS_UNITS = {"_s": "s", "_db": "dB", "_hz": "Hz", "_gb": "GB"}
+_STATUS_UNITS = {"_s": "s", "_db": "dB", "_hz": "Hz", "_gib": "GiB"}
 
 Node = dict[str, Any]
 

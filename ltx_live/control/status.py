@@ -24,9 +24,10 @@ class Status:
     control's arrival to the picture. `chunk_s` is T, the time that a chunk takes; `dropped_s` was made but cut away.
     `mode` says what is in use beside the prompts, and what is live of it is seen `delay_s` after it was there.
     `fps` counts the new pictures of the last second, `gen_fps` is how many the engine makes in one, `chunk` counts the
-    chunk that is seen, from 0; `level` is that of the output (peak, 0 to 1), `seed` that of the
-    chunk that is seen, `error` the last line that told of a fault. `clock_s` is the media time played. `beat` counts
-    from 1 within the bar, `bar` from 1.
+    chunk that is seen, from 0, and `seed` is its seed; `level` is that of the output (peak, 0 to 1). `gpu_mem_gib` was
+    in use on the GPU after the last chunk, by other programs too. `reload` names the values that the engine was not
+    loaded with, `error` is the last line that told of a fault. `clock_s` is the media time played. `beat` counts from 1
+    within the bar, `bar` from 1.
     """
 
     state: str = "loading"
@@ -51,10 +52,12 @@ class Status:
     bar: int = 1
     fps: float = 0.0
     gen_fps: float | None = None
+    gpu_mem_gib: float | None = None
     chunk: int | None = None
     level: float = 0.0
     seed: int | None = None
     recording: bool = False
+    reload: str = ""
     error: str = ""
 
 

@@ -62,6 +62,14 @@ def allowed_bytes(max_vram_gb: float) -> int:
     return max(0, round(max_vram_gb * GIB) - CAPPED_RESERVE_BYTES)
 
 
+def used_bytes(device: torch.device) -> int | None:
+    """GPU memory in use just now, by this process and all others; None on a CPU."""
+    if device.type != "cuda":
+        return None
+    free, total = torch.cuda.mem_get_info(device)
+    return total - free
+
+
 def cap(device: torch.device, max_vram_gb: float | None) -> None:
     """Let PyTorch reserve no more than what is left of `max_vram_gb` beside the context."""
     if device.type == "cuda" and max_vram_gb is not None:

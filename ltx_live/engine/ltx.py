@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ltx_live.chunk import LATCH_SIGMA, Chunk, ChunkRequest, EngineInfo, Progress, StepValues
 from ltx_live.engine.continuity import OVERLAP_SAMPLES, Made, Past, Plan
-from ltx_live.engine.device import cap, memory_guard
+from ltx_live.engine.device import cap, memory_guard, used_bytes
 from ltx_live.engine.drift import Drift
 from ltx_live.engine.encoders import Encoders
 from ltx_live.engine.inputs import conditioned
@@ -154,6 +154,7 @@ class LtxEngine:
             timings_s=stopwatch.laps_s,
             scene=scene,
             reencoded=plan.reencoded,
+            gpu_bytes=used_bytes(torch.device(self.info.device)),
         )
 
     def _denoise(

@@ -29,12 +29,9 @@ class Gate:
     def process(self, block: np.ndarray) -> np.ndarray:
         """The block (N, C) float32, faded in or out over ATTACK_S or RELEASE_S where the gate opens or closes."""
         threshold_db = self.threshold_db
-        if threshold_db <= OPEN_DB:
-            self._gain, self._held_s = 1.0, HOLD_S
-            return block
         peak = float(np.abs(block).max(initial=0.0))
         level_db = 20 * np.log10(max(peak, 1e-9))
-        if level_db >= threshold_db:
+        if threshold_db <= OPEN_DB or level_db >= threshold_db:
             self._held_s = HOLD_S
         elif level_db < threshold_db - HYSTERESIS_DB:
             self._held_s -= len(block) / SAMPLE_RATE_HZ

@@ -9,7 +9,15 @@ from safetensors.torch import load_file, save_file
 
 from ltx_live.chunk import LONGEST_CHUNK
 from ltx_live.engine import setup
-from ltx_live.engine.device import allowed_bytes, available_bytes, cap, choose_device, is_out_of_memory, memory_guard
+from ltx_live.engine.device import (
+    allowed_bytes,
+    available_bytes,
+    cap,
+    choose_device,
+    is_out_of_memory,
+    memory_guard,
+    used_bytes,
+)
 from ltx_live.engine.settings import LtxSettings
 from ltx_live.engine.setup import check_host_memory, is_small, longest_chunk, on_cpu, prepare, resident, workload
 from ltx_live.errors import CheckpointError, DeviceError, EngineError
@@ -77,6 +85,12 @@ def test_gpus_that_are_not_there(gpu):
 
 
 # --- memory of the GPU
+
+
+def test_used_is_what_is_not_free(gpu):
+    assert used_bytes(torch.device("cpu")) is None
+    gpu(20)
+    assert used_bytes(GPU) == 4 * GIB
 
 
 def test_available_is_what_is_free_less_a_reserve(gpu):

@@ -30,6 +30,16 @@ def test_at_its_lowest_everything_passes_as_it_is():
     assert np.array_equal(through(Gate(), sound), sound)
 
 
+def test_to_open_it_by_hand_is_a_fade_too(gate):
+    loud = tone(-3, 0.31)[40:][: 30 * BLOCK]  # from a crest on
+    gate.threshold_db = 0.0
+    assert not through(gate, loud)[-BLOCK:].any()
+    gate.threshold_db = -90.0
+    opened = through(gate, loud)
+    assert np.abs(np.diff(opened[:, 0], prepend=0)).max() <= 1.3 * np.abs(np.diff(loud[:, 0])).max()
+    assert np.array_equal(opened[BLOCK:], loud[BLOCK:]), "and all of it is there 10 ms later"
+
+
 def test_quiet_sound_is_silence_and_loud_sound_is_as_it_was(gate):
     quiet, loud = tone(-50, 0.5), tone(-20, 0.5)
     out = through(gate, np.concatenate([quiet, loud, quiet]))
