@@ -26,7 +26,7 @@ class Playing:
     """What only the show knows at a tick: `state` in the words of HudState, `position` and `end` in media samples.
 
     `mode` and `delay_s` are those of Modes, `level` and `error` those of Player and Messages; `unloaded` as
-    `ltx_live.engines` tells it.
+    `ltx_live.engines` tells it; `speed` is how fast the media runs.
     """
 
     state: str
@@ -42,6 +42,13 @@ class Playing:
     is_recording: bool = False
     error: str = ""
     unloaded: tuple[str, ...] = ()
+    speed: float = 1.0
+
+    @property
+    def buffer_s(self) -> float | None:
+        """How long what is made lasts; None while it is held, which is for ever."""
+        left_s = max(0.0, self.end - self.position) / SAMPLE_RATE_HZ
+        return left_s / self.speed if self.speed else None
 
 
 class Display:
@@ -90,7 +97,7 @@ class Display:
             pending=", ".join(names),
             landing_s=statistics.landing_s,
             latency_s=self.latency.last_s,
-            buffer_s=max(0.0, playing.end - playing.position) / SAMPLE_RATE_HZ,
+            buffer_s=playing.buffer_s,
             chunk_s=statistics.chunk_time_s or None,
             real_time_factor=statistics.real_time_factor or None,
             output_latency_s=playing.output_latency_s,

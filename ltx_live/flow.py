@@ -133,7 +133,7 @@ class Flow:
     def ask(self, moment: Moment) -> ChunkRequest | None:
         """Ask the engine for what comes next, if it is time."""
         wanted = in_beats(moment.params, self.tempo.bpm)
-        beats = MediaBeats(self.tempo, moment.now_s, moment.position)
+        beats = MediaBeats(self.tempo, moment.now_s, moment.position, moment.speed)
         moment = dataclasses.replace(
             moment,
             params=self.modes.applied(wanted, self._session.expected_factor),

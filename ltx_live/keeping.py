@@ -32,6 +32,8 @@ DARK = ("out/blackout", "audio/mute")
 STILL = "out/freeze", "pause"
 """There is nothing yet to freeze, and what generates nothing never begins."""
 
+HELD = "out/speed", 0.0
+
 _MADE = re.compile(r"(bank|snap)/\d+/(text|name)")
 _HEADER = (
     "# The last state of a show, kept by ltx-live: `--restore` brings it back. Copy it to make a show file of it.\n"
@@ -52,7 +54,8 @@ class State:
         A dark stage must not light up by itself; and who begins anew wants to see and hear something.
         """
         left = STILL if self.broke_off else (*STILL, *DARK)
-        return {name: value for name, value in self.file.values.items() if name not in left}
+        kept = {name: value for name, value in self.file.values.items() if name not in left}
+        return {name: value for name, value in kept.items() if (name, value) != HELD}
 
 
 def state_path(shows: Path, show: Path | None) -> Path:

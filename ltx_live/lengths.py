@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from ltx_live.chunk import PREFIX_FRAMES, EngineInfo, num_prefix_frames, work
+from ltx_live.chunk import PREFIX_FRAMES, SAMPLE_RATE_HZ, EngineInfo, num_prefix_frames, work
 from ltx_live.chunk_times import ChunkTimes
 from ltx_live.moment import Moment
 from ltx_live.params import snap_num_frames
@@ -14,6 +14,9 @@ from ltx_live.params import snap_num_frames
 SHORTEST_CHUNK = 17  # frames; below it nearly all work goes into the prefix
 RESERVE = 1.1
 """A chunk may take so many times longer than the longest of its shape lately."""
+
+SLOWEST = 0.5
+"""A slower show is supplied as if it ran at this speed: when it runs at 1 again, the next chunk comes just in time."""
 
 
 def in_beats(params: Any, bpm: float) -> Any:
@@ -51,23 +54,24 @@ class Lengths:
         return None if time_s is None else self.new_s(num_frames, params, True) / time_s
 
     def wanted_s(self, moment: Moment, continues: bool) -> float | None:
-        """Unplayed seconds at which the next chunk, made twice, comes just in time; None before the first chunk."""
+        """Unplayed seconds of media at which the next chunk, made twice, comes just in time; None before the first."""
         params = moment.params
         num_frames = self.whole(params)
         time_s = self._times.p95_s(num_frames, work(params))
         if time_s is None:
             return None
+        moment = replace(moment, speed=max(SLOWEST, moment.speed))
         new_s = self.new_s(num_frames, params, continues)
         overlap_s = num_frames / params.frame_rate - new_s
-        soonest_s = time_s + moment.text_s(params) + moment.margin_s
-        return soonest_s + max(time_s, overlap_s) + params.realtime_pacing_slack * new_s
+        soonest_s = moment.lead(time_s + moment.text_s(params)) / SAMPLE_RATE_HZ
+        return soonest_s + max(time_s * moment.speed, overlap_s) + params.realtime_pacing_slack * new_s
 
     def next(self, moment: Moment, continues: bool) -> int:
         """The longest that will be ready before all is played.
 
-        A shorter chunk is taken only where the engine keeps up with real time at that length. Where nothing fits,
+        A shorter chunk is taken only where the engine keeps up with the show at that length. Where nothing fits,
         there is an underrun anyway, and one pause before a whole chunk is better than several: full length. So an
-        engine slower than real time always makes whole chunks, which cost least per new second.
+        engine slower than the show always makes whole chunks, which cost least per new second.
         """
         params = moment.params
         whole = self.whole(params)
@@ -75,16 +79,16 @@ class Lengths:
             time_s = self._times.p95_s(num_frames, work(params))
             if time_s is None:
                 break
-            keeps_up = num_frames == whole or time_s <= self.new_s(num_frames, params, continues)
-            if keeps_up and RESERVE * time_s + moment.text_s(params) + moment.margin_s <= moment.unplayed_s:
+            keeps_up = num_frames == whole or time_s * moment.speed <= self.new_s(num_frames, params, continues)
+            if keeps_up and moment.has_room(RESERVE * time_s + moment.text_s(params)):
                 return num_frames
         return whole
 
-    def cut(self, params: Any, continues: bool) -> int | None:
+    def cut(self, params: Any, continues: bool, speed: float = 1.0) -> int | None:
         """The longest up to `cut_frames` that feeds the show: one cut after the other, each made while one plays.
 
         Where none does, the shortest above it that does, or what brings most new seconds per second of work; None
-        where that is less than one: every cut would end in an underrun.
+        where that is less than the show plays at its `speed`: every cut would end in an underrun.
         """
         whole = self.whole(params)
         shortest = min(SHORTEST_CHUNK, params.cut_frames, whole)
@@ -92,9 +96,9 @@ class Lengths:
             num_frames: self.new_s(num_frames, params, continues) / self._times.p95_s(num_frames, work(params))
             for num_frames in range(shortest, whole + 1, 8)
         }
-        feeding = [num_frames for num_frames, gain in gains.items() if gain >= RESERVE]
+        feeding = [num_frames for num_frames, gain in gains.items() if gain >= RESERVE * speed]
         short = [num_frames for num_frames in feeding if num_frames <= params.cut_frames]
         if feeding:
             return max(short) if short else min(feeding)
         best = max(gains, key=gains.__getitem__)
-        return best if gains[best] >= 1 else None
+        return best if gains[best] >= speed else None

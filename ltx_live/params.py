@@ -195,6 +195,8 @@ PARAMETERS: tuple[Parameter, ...] = (
     _float("out/opacity", 1.0, 0, 1, "frame", "picture level"),
     _bool("out/blackout", False, "frame", "black picture, silent sound"),
     _bool("out/freeze", False, "frame", "hold the displayed frame while sound and generation go on"),
+    _float("out/speed", 1.0, 0, 2, "frame",
+           "speed of picture and sound, pitch too; 0 = held, silent; beats, live and driving sound keep time at 1"),
     _float("out/brightness", 0.0, -1, 1, "frame", "added to every colour"),
     _float("out/contrast", 1.0, 0, 2, "frame", "gain around middle grey"),
     _float("out/gamma", 1.0, 0.2, 5, "frame", "above 1 lifts what is dark"),

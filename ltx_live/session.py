@@ -142,9 +142,9 @@ class Session:
                 self.statistics.num_deaths += 1
                 self.notice = f"{message.text}; it starts again"
 
-    def comes_too_late(self, chunk: Chunk, position: float, end: int) -> bool:
+    def comes_too_late(self, chunk: Chunk, position: float, end: int, speed: float = 1.0) -> bool:
         """Whether a cut has taken so long that nothing could follow it in time, while what it replaces reaches on."""
-        ready = position + self._time_s(self.running) * SAMPLE_RATE_HZ
+        ready = position + self._time_s(self.running) * speed * SAMPLE_RATE_HZ if speed else position
         return chunk.end < min(end, ready)
 
     def drop(self, chunk: Chunk, now_s: float) -> None:
@@ -168,11 +168,11 @@ class Session:
         if not moment.num_free_slots or moment.now_s < self._failures.retry_at_s:
             return None
         if landing is not None and landing.needed_end <= moment.end:
-            if moment.position < landing.ask_at:
+            if landing.ask_in_s > 0:
                 return None
             return self._ask(self._without(moment, landing.later), waits.keys() - landing.later, landing)
         if landing is not None and landing.on_grid:
-            is_last_chance = moment.after(self._fill_s(moment) + SLACK_S) >= landing.ask_at
+            is_last_chance = self._fill_s(moment) + SLACK_S >= landing.ask_in_s
             return self._play_on(moment, waits.keys(), landing.gridded, is_last_chance)
         waits_for_text = moment.is_encoding(moment.params) and not self._has_waited_for_text
         action = self._play_on(moment, waits.keys(), waits.keys() if waits_for_text else frozenset())
@@ -242,8 +242,8 @@ class Session:
         return moment if working is moment.params else dataclasses.replace(moment, params=working, epoch=made.epoch)
 
     def _count_underruns(self, moment: Moment) -> None:
-        """An underrun begins when all is played; a pause or a show that has not begun is none."""
-        is_starving = self.history is not None and moment.position >= moment.end
+        """An underrun begins when all is played; a pause, what is held or a show that has not begun is none."""
+        is_starving = self.history is not None and moment.position >= moment.end and moment.speed > 0
         if is_starving and not self._is_starving and not moment.params.pause:
             self.statistics.num_underruns += 1
         self._is_starving = is_starving
@@ -276,24 +276,24 @@ class Session:
         On a grid beyond the end of the material, chunks with the values before come first, so there must be time.
         """
         params = moment.sampled().params
-        num_frames = self._lengths.cut(params, self._continues(params, self.history, RESTART in waits))
+        num_frames = self._lengths.cut(params, self._continues(params, self.history, RESTART in waits), moment.speed)
         if num_frames is None:
             return None
         time_s = self._times.bound_s(num_frames, work(params)) + moment.text_s(params)
-        cut_s = time_s + moment.margin_s
-        reserve = (RESERVE - 1) * time_s * SAMPLE_RATE_HZ
-        earliest = moment.after(self._wait_s(moment) + cut_s)
+        reserve = moment.samples((RESERVE - 1) * time_s)
+        wait_s = self._wait_s(moment)
+        earliest = moment.ready(wait_s + time_s)
         places = moment.places(waits, earliest)
         if not places:
             return None
         target = min(places.values())
         on_grid = target != earliest
         if on_grid and target + reserve > moment.end:
-            places = moment.places(waits, moment.after(self._fill_s(moment) + cut_s))
+            places = moment.places(waits, moment.ready(self._fill_s(moment) + time_s))
             target = min(places.values())
-        ask_at = target - (cut_s + SLACK_S) * SAMPLE_RATE_HZ
+        ask_in_s = moment.until_s(target - moment.lead(time_s)) if on_grid else wait_s
         later = frozenset(field for field, place in places.items() if place > target)
-        return Landing(num_frames, target, ask_at, target + reserve, on_grid, later, frozenset(places))
+        return Landing(num_frames, target, ask_in_s - SLACK_S, target + reserve, on_grid, later, frozenset(places))
 
     def _time_s(self, request: ChunkRequest) -> float:
         """T of a request's shape; infinite before the first chunk."""
@@ -331,7 +331,8 @@ class Session:
             at = running.request.start
         else:
             at = self._answered_at
-        self.statistics.landing_s = (at - moment.position) / SAMPLE_RATE_HZ if at > moment.position else None
+        ahead_s = moment.until_s(at)
+        self.statistics.landing_s = ahead_s if 0 < ahead_s < math.inf else None
 
     def _is_in_the_way(self, moment: Moment, landing: Landing | None) -> bool:
         """Whether the request under way is to be cancelled, while what replaces it will be ready in time.
@@ -343,10 +344,10 @@ class Session:
             return False
         if landing is None:
             again_s = self._wait_s(moment) + RESERVE * self._time_s(running.request) + moment.text_s(moment.params)
-            return moment.unplayed_s >= again_s + moment.margin_s
+            return moment.has_room(again_s)
         if landing.needed_end > moment.end:
             return False
-        return moment.after(self._remaining_s(moment)) > landing.ask_at
+        return self._remaining_s(moment) > landing.ask_in_s
 
     def _cancel(self) -> CancelRequest:
         self._running.is_cancelled = True

@@ -55,7 +55,7 @@ class Show:
         self._timeline = Timeline()
         self._position = 0.0
         self._position_s = self._started_s  # when it was read
-        self._ended_s: float | None = None  # when nothing was left to play
+        self._beyond_s = 0.0  # how long nothing has been left to play, in seconds of media
         self._is_strobe_limited = False
         self._first_picture_s: float | None = None
         self._engine_info: EngineInfo | None = None
@@ -94,8 +94,10 @@ class Show:
         if audio.pattern != self.parts.registry.values[DEVICE]:
             self._desk.hear_modes(Setting(DEVICE, audio.pattern))
         self._messages.tell_count(audio.player.num_errors, "sound callback", "failed")
-        self._position_s = time.perf_counter()
+        before_s, self._position_s = self._position_s, time.perf_counter()
         self._position = audio.position(self._position_s)
+        is_over = self._position >= self._timeline.end
+        self._beyond_s = self._beyond_s + (self._position_s - before_s) * self._speed if is_over else 0.0
         for told in self._flow.tick(self._position_s, self._position, not audio.is_looking):
             self._desk.hear_modes(told)
 
@@ -104,7 +106,7 @@ class Show:
         for message in self.parts.engine.poll():
             if isinstance(message, Chunk):
                 session, now_s = self.parts.session, time.perf_counter()
-                if session.comes_too_late(message, self._position, self._timeline.end):
+                if session.comes_too_late(message, self._position, self._timeline.end, self._speed):
                     self.parts.engine.release(message.index)
                     session.drop(message, now_s)
                     continue
@@ -113,7 +115,7 @@ class Show:
             self._flow.hear(message, time.perf_counter())
 
     def obey(self) -> None:
-        """Let the controls that have come take effect, and set the level of the sound."""
+        """Let the controls that have come take effect, and set the level and the speed of the sound."""
         self._desk.obey()
         osc = self.parts.osc
         self._messages.tell_count(osc.num_bad, "bad OSC packet", "ignored")
@@ -125,7 +127,9 @@ class Show:
         reaction.update(self._position_s, self._position, self.parts.audio.player.playlist)
         output = self._output = self._limited(reaction.apply(self._desk.output))
         silent = output.audio_mute or output.out_blackout
-        self.parts.audio.player.target_gain = 0.0 if silent else output.audio_volume * output.out_master
+        player = self.parts.audio.player
+        player.target_gain = 0.0 if silent else output.audio_volume * output.out_master
+        player.target_speed = output.out_speed
 
     def take(self) -> None:
         """Let the controls that have come take effect, as between two ticks."""
@@ -149,9 +153,10 @@ class Show:
             params=self._desk.generation,
             epoch=parts.registry.epoch,
             num_free_slots=parts.slots.num_free if parts.engine.can_request else 0,  # it may just be dying
-            output_latency_s=self._output_latency_s + max(0.0, -self._output.av_offset / 1000),
+            committed=max(player.committed, self._position) + max(0.0, self._shown_position - self._position),
             cut_at=self._timeline.cut_at,
             rules=self._desk.rules,
+            speed=self._speed,
         )
         request = self._flow.ask(moment)
         if request is not None:
@@ -190,16 +195,23 @@ class Show:
         if not player.playlist.end:
             return
         player.target_gain = 0.0
-        latency_s = max(0.0, player.committed - self.parts.audio.position()) / SAMPLE_RATE_HZ
-        until_s = time.perf_counter() + min(LONGEST_FADE_S, latency_s + FADE_S)
+        now_s = time.perf_counter()
+        until_s = now_s + min(LONGEST_FADE_S, player.latency_s(now_s) + FADE_S)
         while not player.is_silent and time.perf_counter() < until_s:
             time.sleep(0.002)
         heard_s = player.published.heard_s + player.largest_block / SAMPLE_RATE_HZ
         time.sleep(max(0.0, min(heard_s, until_s) - time.perf_counter()))
 
     @property
+    def _speed(self) -> float:
+        """How fast the media is to run, in its seconds to one second."""
+        return self.parts.audio.player.target_speed
+
+    @property
     def _shown_position(self) -> float:
-        return self._position - self._output.av_offset * SAMPLE_RATE_HZ / 1000
+        """The media position of the picture: of the sound that was or will be heard `av/offset` from now."""
+        heard, offset_s = self.parts.audio.player.published, self._output.av_offset / 1000
+        return self._position + heard.at(self._position_s - offset_s) - heard.at(self._position_s)
 
     def _picture(self) -> Picture | None:
         """What is shown now."""
@@ -207,16 +219,12 @@ class Show:
 
     def _picture_at(self, position: float, delay: float = 0.0) -> Picture | None:
         """What is shown when a media position is heard, `delay` samples late, with the time of that."""
-        time_s = self._position_s + (position - self._position) / SAMPLE_RATE_HZ
+        time_s = self._position_s + (position - self._position) / SAMPLE_RATE_HZ / max(1.0, self._speed)
         way = self._output.out_underrun
-        if position < self._timeline.end:
-            self._ended_s = None
-        elif self._ended_s is None:
-            self._ended_s = time_s
-        if self._ended_s is None or way == "hold":
+        if position < self._timeline.end or way == "hold":
             picture = self._timeline.frame_at(position - delay)
         else:
-            picture = self._timeline.again(max(0.0, time_s - self._ended_s), way)
+            picture = self._timeline.again(self._beyond_s, way)
         return picture and dataclasses.replace(picture, time_s=time_s)
 
     def _limited(self, output: params.OutputParams) -> params.OutputParams:
@@ -279,12 +287,13 @@ class Show:
             self.recordings.current is not None,
             self._messages.error,
             unloaded(self.parts.engine.spec, self.parts.registry.values),
+            self._speed,
         )
         return self._display.status(playing)
 
     @property
     def _output_latency_s(self) -> float:
-        return max(0.0, self.parts.audio.player.committed - self._position) / SAMPLE_RATE_HZ
+        return self.parts.audio.player.latency_s(self._position_s)
 
     def _state(self) -> tuple[str, str]:
         """The state in the words of HudState, and its detail."""
@@ -297,4 +306,8 @@ class Show:
             return "loading", f"first chunk, {detail}"
         if self._desk.generation.pause:
             return "paused", ""
-        return ("underrun" if self._position >= self._timeline.end else "playing"), detail
+        if not self._speed:
+            return "held", detail
+        pace = f"at {self._speed:.2f} of its speed" if self._speed != 1 else ""
+        state = "underrun" if self._position >= self._timeline.end else "playing"
+        return state, ", ".join(part for part in (pace, detail) if part)

@@ -212,25 +212,29 @@ class Tempo:
 
 @dataclass(frozen=True, slots=True)
 class MediaBeats:
-    """The tempo on the media clock: `position` is heard at `now_s`."""
+    """The tempo on the media clock: `position` is heard at `now_s`, and the media runs at `speed`."""
 
     tempo: Tempo
     now_s: float
     position: float
+    speed: float = 1.0
 
     def beat_at(self, position: float) -> float:
-        """Beats at a media position."""
-        return self.tempo.beat_at(self._time_s(position))
+        """Beats at a media position, as if the speed was 1: what is made in time is heard in time at that speed."""
+        return self.tempo.beat_at(self.now_s + (position - self.position) / SAMPLE_RATE_HZ)
 
-    def land(self, rule: str, earliest: int) -> int | None:
-        """Where a gesture lands that could land at this media position; None for the end of what there is."""
+    def land(self, rule: str, earliest: int) -> float | None:
+        """Where a gesture lands that could land at this media position; None for the end of what there is.
+
+        On a grid that is infinitely far while the media is held: no beat comes.
+        """
         if rule in ("now", "chunk"):
             return earliest if rule == "now" else None
-        ahead_s = self.tempo.next(rule, self._time_s(earliest)) - self.now_s
-        return max(earliest, round(self.position + ahead_s * SAMPLE_RATE_HZ))
-
-    def _time_s(self, position: float) -> float:
-        return self.now_s + (position - self.position) / SAMPLE_RATE_HZ
+        if not self.speed:
+            return math.inf
+        rate_hz = SAMPLE_RATE_HZ * self.speed
+        ahead_s = self.tempo.next(rule, self.now_s + (earliest - self.position) / rate_hz) - self.now_s
+        return max(earliest, round(self.position + ahead_s * rate_hz))
 
 
 class ClockTicks:

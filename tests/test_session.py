@@ -38,9 +38,8 @@ class Show:
 
     @property
     def moment(self):
-        return Moment(
-            self.now_s, self.position, self.end, self.params, 3, self.num_free_slots, output_latency_s=self.latency_s
-        )
+        committed = self.position + self.latency_s * SAMPLE_RATE_HZ
+        return Moment(self.now_s, self.position, self.end, self.params, 3, self.num_free_slots, committed)
 
     def tick(self):
         self.now_s += TICK_S

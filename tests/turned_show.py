@@ -47,6 +47,7 @@ class Show:
         self.texts_to_encode: list[str] = []
         self._encoding_until_s: float | None = None
         self.now_s = self.position = 0.0
+        self.speed = 1.0
         self.fails = lambda params: False
         self.epoch = 0
         self.asked: list[ChunkRequest] = []
@@ -70,11 +71,16 @@ class Show:
     def moment(self):
         encoding_s = self.encode_s * bool(self.texts_to_encode)
         return Moment(
-            self.now_s, self.position, self.timeline.end, self.params, self.epoch, 2, LATENCY_S,
+            self.now_s, self.position, self.timeline.end, self.params, self.epoch, 2, self.committed,
             self.timeline.cut_at, self.rules, self.land,
             text_s=lambda params: encoding_s + self.encode_s * self.is_encoding(params),
             is_encoding=self.is_encoding,
+            speed=self.speed,
         )  # fmt: skip
+
+    @property
+    def committed(self):
+        return round(self.position + LATENCY_S * SAMPLE_RATE_HZ)
 
     def is_encoding(self, params) -> bool:
         return params.prompt in self.texts_to_encode
@@ -89,7 +95,7 @@ class Show:
 
     def tick(self):
         self.now_s += self.tick_s
-        self.position = min(self.timeline.end, self.position + self.tick_s * SAMPLE_RATE_HZ)
+        self.position = min(self.timeline.end, self.position + self.tick_s * self.speed * SAMPLE_RATE_HZ)
         self._work()
         self._look()
         self.timeline.advance(self.position, self.timeline.playlist.generation)
@@ -123,10 +129,10 @@ class Show:
         elif self.now_s >= self._done_at_s:
             *_, chunk = self.engine.generate(running)
             chunk = replace(chunk, timings_s={"wait": self._wait_s})
-            if self.session.comes_too_late(chunk, self.position, self.timeline.end):
+            if self.session.comes_too_late(chunk, self.position, self.timeline.end, self.speed):
                 self.session.drop(chunk, self.now_s)
                 return
-            self.timeline.append(chunk, round(self.position + LATENCY_S * SAMPLE_RATE_HZ))
+            self.timeline.append(chunk, self.committed)
             self.session.handle(chunk, self.now_s)
         else:
             steps_done = min(NUM_STEPS, int((self.now_s - self._done_at_s + self._took_s) / self._step_s))

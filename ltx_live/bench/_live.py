@@ -154,7 +154,7 @@ class Room:
             self._generation,
             0,
             2,
-            OUTPUT_LATENCY_S,
+            self._position + OUTPUT_LATENCY_S * SAMPLE_RATE_HZ,
             self._timeline.cut_at,
         )
         request = self._session.decide(moment)

@@ -21,7 +21,8 @@ class Status:
 
     `state` and `detail` are the HUD's words. `pending` names the values that are not seen yet; the newest
     gesture is expected to land in `landing_s`. `latency_s` was measured at the last change that was seen, from the
-    control's arrival to the picture. `chunk_s` is T, the time that a chunk takes; `dropped_s` was made but cut away.
+    control's arrival to the picture. What is made lasts `buffer_s`, for ever (None) while it is held. `chunk_s` is T,
+    the time that a chunk takes; `dropped_s` was made but cut away.
     `mode` says what is in use beside the prompts, and what is live of it is seen `delay_s` after it was there.
     `fps` counts the new pictures of the last second, `gen_fps` is how many the engine makes in one, `chunk` counts the
     chunk that is seen, from 0, and `seed` is its seed; `level` is that of the output (peak, 0 to 1). `gpu_mem_gib` was
@@ -37,7 +38,7 @@ class Status:
     pending: str = ""
     landing_s: float | None = None
     latency_s: float | None = None
-    buffer_s: float = 0.0
+    buffer_s: float | None = 0.0
     chunk_s: float | None = None
     real_time_factor: float | None = None
     output_latency_s: float = 0.0

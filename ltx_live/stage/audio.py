@@ -68,9 +68,10 @@ class _Opened:
 class AudioOutput:
     """Plays through a device, or silently through a thread at the same pace.
 
-    The show's thread sets `player.playlist` and `player.target_gain`, reads `position`, and calls `check` every tick.
-    `device` is the name of what is open, None when the thread plays. A device that was lost, or the default one when
-    there was none at the start, is looked for every RETRY_S, beside the show, and plays as soon as it is there.
+    The show's thread sets `playlist`, `target_gain` and `target_speed` of `player`, reads `position`, and calls `check`
+    every tick. `device` is the name of what is open, None when the thread plays. A device that was lost, or the
+    default one when there was none at the start, is looked for every RETRY_S, beside the show, and plays as soon as it
+    is there.
     `pattern` says which device is meant: the one that plays, or the one that `change` has asked for.
     """
 
@@ -162,10 +163,9 @@ class AudioOutput:
     def _is_searching(self) -> bool:
         return self._search is not None and self._search.is_alive()
 
-    def position(self, now_s: float | None = None, offset_ms: float = 0.0) -> float:
-        """Media position to show now, in samples: what is heard, less `av/offset` (positive = picture later)."""
-        now_s = time.perf_counter() if now_s is None else now_s
-        return self._clock.position(self.player.published, now_s) - offset_ms * SAMPLE_RATE_HZ / 1000
+    def position(self, now_s: float | None = None) -> float:
+        """Media position that is heard now, in samples."""
+        return self._clock.position(self.player.published, time.perf_counter() if now_s is None else now_s)
 
     def close(self) -> None:
         """Stop. A dead device that cannot be closed is abandoned: `stuck` is true, and the process needs os._exit."""

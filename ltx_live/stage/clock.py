@@ -14,12 +14,43 @@ PLAUSIBLE_TIMES = 16
 _EARLY_S = 0.0005  # by which a sleep may end too soon and still count as done
 
 
+class Run(NamedTuple):
+    """A stretch in which the media ran at one `speed`: its end, `samples`, leaves the speaker at `heard_s`."""
+
+    samples: int
+    heard_s: float
+    speed: float
+
+    def at(self, time_s: float) -> float:
+        """The media position that is heard at a time, as if it were within the stretch."""
+        return self.samples - (self.heard_s - time_s) * SAMPLE_RATE_HZ * self.speed
+
+
 class Published(NamedTuple):
-    """What the audio callback says: `samples` of media handed out; the last leaves the speaker at `heard_s`."""
+    """What the audio callback says: `samples` of media handed out; the last leaves the speaker at `heard_s`.
+
+    `speed` is how many media samples it takes for one that is heard. Where that has changed within the last second,
+    `earlier` tells what was handed out before.
+    """
 
     samples: int = 0
     heard_s: float = 0.0
     generation: int = 0
+    speed: float = 1.0
+    earlier: tuple[Run, ...] = ()
+
+    def run_at(self, time_s: float) -> Run:
+        """What is heard at a time; the last, when that is over."""
+        run = Run(self.samples, self.heard_s, self.speed)
+        for before in reversed(self.earlier):
+            if time_s >= before.heard_s:
+                break
+            run = before
+        return run
+
+    def at(self, time_s: float) -> float:
+        """The media position that is heard at a time, if the last speed stays."""
+        return self.run_at(time_s).at(time_s)
 
 
 class PlayClock:
@@ -33,17 +64,18 @@ class PlayClock:
         """Samples of the media clock heard at `now_s`.
 
         Callbacks come in bursts, so the reports lead a free-running clock that follows them slowly; it jumps ahead,
-        or waits, when it is more than 40 ms off. It stands still where the media ended (underrun).
+        or waits, when it is more than 40 ms off. It stands still where the media ended (underrun), or is held.
         """
         if published.samples == 0:
             return self._position
-        reported = min(published.samples, published.samples - (published.heard_s - now_s) * SAMPLE_RATE_HZ)
-        elapsed_s = 0.0 if self._time_s is None else max(0.0, now_s - self._time_s)
+        run = published.run_at(now_s)
+        reported = min(published.samples, run.at(now_s))
+        before_s = now_s if self._time_s is None else min(self._time_s, now_s)
         self._time_s = now_s
-        running = self._position + elapsed_s * SAMPLE_RATE_HZ
+        running = self._position + run.at(now_s) - published.at(before_s)
         error = reported - running
-        if abs(error) < JUMP_S * SAMPLE_RATE_HZ:
-            running += error * min(1.0, elapsed_s / CORRECTION_S)
+        if run.speed and abs(error) < JUMP_S * SAMPLE_RATE_HZ:
+            running += error * min(1.0, (now_s - before_s) / CORRECTION_S)
         else:
             running = reported
         self._position = max(self._position, min(running, published.samples))

@@ -18,12 +18,13 @@ class HudState:
 
     `prompt` is what is seen now, `pending` what has been asked for and is not seen yet; it is expected to be heard in
     `landing_s`, None when it comes with the next chunk. The last change took `latency_s`, a chunk takes `chunk_s`
-    (0 = not known). `state` is loading, playing, paused, underrun or engine down; `detail` goes with it. `speed` is
-    generation speed in times real time, 0 = not known. `bpm` is 0 when nothing keeps to the beat; `grid` is the value
-    of `tempo/quantise` when it is one of beats or bars, else "". `cue` is where the cue list stands. `mode` says in a
-    few words what leads the model beside its prompt ("image-to-video"). `loras` are the rows of the list of LoRA files.
-    `control` is the last control message and what it did. `messages` are (text, time it goes at), by the clock that
-    `Hud.draw` is given. `learning` is what MIDI learn waits for, and is shown even where the display is off.
+    (0 = not known). What is made lasts `buffer_s`, None while it is held. `state` is loading, playing, held,
+    paused, underrun or engine down; `detail` goes with it. `speed` is generation speed in times real time, 0 = not
+    known. `bpm` is 0 when nothing keeps to the beat; `grid` is the value of `tempo/quantise` when it is one of
+    beats or bars, else "". `cue` is where the cue list stands. `mode` says in a few words what leads the model
+    beside its prompt ("image-to-video"). `loras` are the rows of the list of LoRA files. `control` is the last
+    control message and what it did. `messages` are (text, time it goes at), by the clock that `Hud.draw` is given. `learning`
+    is what MIDI learn waits for, and is shown even where the display is off.
     """
 
     prompt: str = ""
@@ -33,7 +34,7 @@ class HudState:
     detail: str = ""
     speed: float = 0.0
     latency_s: float = 0.0
-    buffer_s: float = 0.0
+    buffer_s: float | None = 0.0
     chunk_s: float = 0.0
     clock_s: float = 0.0
     num_underruns: int = 0
@@ -54,7 +55,8 @@ class HudState:
 def status_line(state: HudState) -> str:
     """State, cue, beat, buffer, latency, chunk time, speed, underruns, clock, detail: what matters most is first."""
     clock = int(state.clock_s)
-    parts = [state.state, state.cue, tempo_words(state), f"buffer {state.buffer_s:.1f} s"]
+    parts = [state.state, state.cue, tempo_words(state)]
+    parts += [f"buffer {state.buffer_s:.1f} s"] if state.buffer_s is not None else []
     parts += [f"latency {state.latency_s:.1f} s"] if state.latency_s else []
     parts += [f"chunk {state.chunk_s:.1f} s"] if state.chunk_s else []
     parts += [f"{state.speed:.1f}x real time"] if state.speed else []

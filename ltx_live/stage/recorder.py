@@ -33,10 +33,11 @@ class Composer(Protocol):
 class Recorder:
     """Writes one file from a thread of its own; `update` belongs into every tick and never waits.
 
-    The file begins with the first sound of the media clock. Its time is the sound handed out, the silence of an
-    underrun included: frame k is the picture of the sample at k / frame_rate, composed with the values of the moment in
-    which that sample is heard. Set `player.tap` to `tap`. Where the encoder cannot follow, the last frame is written
-    again and counted in `num_repeated`. `duration_s` ends it after exactly so many frames.
+    The file begins with the first sound of the media clock. Its time is the sound handed out, at whatever speed the
+    media runs, the silence of an underrun included: frame k is the picture of the sample at k / frame_rate, composed
+    with the values of the moment in which that sample is heard. Set `player.tap` to `tap`. Where the encoder cannot
+    follow, the last frame is written again and counted in `num_repeated`. `duration_s` ends it after exactly so many
+    frames.
     """
 
     def __init__(self, path: Path, width: int, height: int, frame_rate: float, duration_s: float | None = None) -> None:
@@ -79,7 +80,7 @@ class Recorder:
         """Take the frames that were due until media `position`, and the sound that belongs to them."""
         while self.tap:
             block = self.tap.popleft()
-            if self._blocks or self._first or block.position + block.num_media:
+            if self._blocks or self._first or block.end:
                 self._blocks.append(block)
         while not self.is_over:
             due = frames_to_samples(self.num_frames, self._form[2])
@@ -121,7 +122,7 @@ class Recorder:
         start = self._first
         for block in self._blocks:
             if sample < start + len(block.samples):
-                return block.position + min(sample - start, block.num_media)
+                return block.media_at(sample - start)
             start += len(block.samples)
         return None
 

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from ltx_live.stage.clock import DacLatency, FramePacer, PlayClock, Published
+from ltx_live.stage.player import Player
+from ltx_live.stage.playlist import Playlist
 
 
 def test_bursts_of_callbacks_do_not_shake_the_position():
@@ -87,3 +89,62 @@ def test_an_hour_on_a_device_whose_clock_is_off_ends_in_sync(skew_ppm):
     settled = np.abs(errors_s[300:])
     assert settled.max() < 1 / 24
     assert np.mean(errors_s[-3600:]) == pytest.approx(np.mean(errors_s[300:3900]), abs=0.001), "it drifts"
+
+
+class Device:
+    """A player whose blocks of 512 are called when they are due and heard `latency_s` later; time is the test's."""
+
+    def __init__(self, latency_s=0.1):
+        self.player, self.clock, self.latency_s = Player(), PlayClock(), latency_s
+        self.player.playlist = Playlist(1, ((0, np.zeros((600_000, 2), np.float32)),), 600_000)
+        self.num_blocks = 0
+        self.heard = [(latency_s, 0)]  # when, and which media sample leaves the speaker then
+
+    def positions(self, begin_s, end_s, speed):
+        """(time, position) at every tick meanwhile."""
+        self.player.target_speed = speed
+        out, told = np.empty((512, 2), np.float32), []
+        for now_s in np.arange(begin_s, end_s, 1 / 60):
+            while (due_s := self.num_blocks * 512 / 48_000) <= now_s:
+                self.player.render(out, due_s + self.latency_s)
+                self.num_blocks += 1
+                self.heard.append((due_s + self.latency_s + 512 / 48_000, self.player.published.samples))
+            told.append((now_s, self.clock.position(self.player.published, now_s)))
+        return np.array(told)
+
+    def truth(self, times_s):
+        return np.interp(times_s, *np.array(self.heard).T)
+
+
+def test_the_position_is_what_is_heard_at_any_speed_and_while_it_changes():
+    device = Device()
+    times_s = np.arange(0.5, 6, 0.5)
+    speeds = [1, 0.5, 0.5, 2, 2, 0, 0, 0.1, 1, 1, 0.3]
+    told = np.concatenate([device.positions(t, t + 0.5, s) for t, s in zip(times_s, speeds, strict=True)])
+    assert np.abs(told[:, 1] - device.truth(told[:, 0])).max() < 48, "a millisecond"
+    assert np.diff(told[:, 1]).min() >= 0
+
+
+def test_what_is_held_stands_at_the_last_sample_as_soon_as_that_is_heard():
+    device = Device()
+    device.positions(0.0, 1.0, 1.0)
+    told = device.positions(1.0, 2.0, 0.0)
+    assert told[3, 1] < device.player.published.samples, "what was handed out before is still to be heard"
+    assert set(told[12:, 1]) == {device.player.published.samples}
+
+
+def test_av_offset_is_looked_up_in_what_was_and_will_be_heard():
+    device = Device(latency_s=0.2)
+    device.positions(0.0, 1.0, 1.0)
+    now_s = device.positions(1.0, 1.25, 0.5)[-1, 0]
+    published = device.player.published
+    for offset_s in (-0.15, -0.05, 0.05, 0.3):
+        assert published.at(now_s - offset_s) == pytest.approx(device.truth(now_s - offset_s), abs=48)
+
+
+def test_how_it_ran_is_told_for_a_second_and_no_longer():
+    device = Device()
+    for k in range(100):
+        device.positions(k / 50, (k + 1) / 50, 0.5 + k % 2)
+    published = device.player.published
+    assert published.earlier[0].heard_s == pytest.approx(published.heard_s - 1, abs=0.05)

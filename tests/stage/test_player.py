@@ -90,7 +90,8 @@ def test_the_tap_gets_every_block_with_its_position():
     player.tap = deque(maxlen=8)
     player.playlist = constant(num=1000)
     played = blocks(player, 4)
-    assert [(block.position, block.num_media) for block in player.tap] == [(0, 480), (480, 480), (960, 40), (1000, 0)]
+    found = [(block.position, block.num_media, block.end) for block in player.tap]
+    assert found == [(0, 480, 480), (480, 480, 960), (960, 40, 1000), (1000, 0, 1000)]
     np.testing.assert_array_equal(np.concatenate([block.samples for block in player.tap]), played)
 
 

@@ -12,6 +12,7 @@ from ltx_live.media.video import read_video
 from ltx_live.stage import recorder as module
 from ltx_live.stage.look import NumpyCompositor
 from ltx_live.stage.player import START_FADE_SAMPLES, Player
+from ltx_live.stage.playlist import EMPTY
 from ltx_live.stage.recorder import Recorder
 from ltx_live.stage.timeline import Timeline
 
@@ -47,8 +48,9 @@ class Hand:
         self.timeline.append(new, self.player.committed)
         self.player.playlist = self.timeline.playlist
 
-    def play(self, recorder: Recorder, num_samples: int, output=OUTPUT) -> None:
+    def play(self, recorder: Recorder, num_samples: int, output=OUTPUT, speed: float = 1.0) -> None:
         self.player.tap = recorder.tap
+        self.player.target_speed = speed
         out = np.empty((BLOCK, 2), np.float32)
         for _ in range(num_samples // BLOCK):
             self.player.render(out, 0.0)
@@ -127,6 +129,40 @@ def test_an_encoder_that_cannot_follow_costs_frames_but_no_time(tmp_path, monkey
     assert len(seen) == 72
     assert seen == sorted(seen)
     assert abs(len(read_video(recorder.path).audio) - 3 * SAMPLE_RATE_HZ) <= 1024
+
+
+def beeping(num_frames: int) -> Chunk:
+    """With every tenth frame a beep of 440 Hz begins, that lasts two frames."""
+    plain = chunk(num_frames)
+    time_s = np.arange(len(plain.audio)) / SAMPLE_RATE_HZ
+    is_on = np.arange(len(plain.audio)) // FRAME % 10 < 2
+    wave = 0.25 * np.sin(2 * np.pi * 440 * time_s) * is_on
+    return dataclasses.replace(plain, audio=np.repeat(wave[:, None], 2, axis=1).astype(np.float32))
+
+
+def test_slow_and_held_is_recorded_as_long_as_it_lasted_an_octave_lower_and_in_sync(tmp_path):
+    hand = Hand(100, latency=4800)
+    hand.timeline, hand.player.playlist = Timeline(), EMPTY
+    hand.add(beeping(100))
+    recorder = Recorder(tmp_path / "a.mp4", 64, 32, 24.0)
+    hand.play(recorder, 2 * SAMPLE_RATE_HZ)
+    hand.play(recorder, 2 * SAMPLE_RATE_HZ, speed=0.5)
+    hand.latency = 0  # what is held has been heard to its end
+    hand.play(recorder, SAMPLE_RATE_HZ, speed=0.0)
+    recorder.close()
+    seen, sound = np.array(numbers(recorder.path)), read_video(recorder.path).audio[:, 0]
+    assert len(seen) == pytest.approx(5 * 24, abs=2)
+    assert len(sound) == pytest.approx(len(seen) * FRAME, abs=1024)
+    steps = np.diff(seen)
+    assert set(steps[:46]) == {1} and set(steps[50:92]) == {0, 1} and steps[50:92].sum() == pytest.approx(21, abs=1)
+    assert not steps[98:].any() and np.abs(sound[98 * FRAME : 118 * FRAME]).max() < 1e-3
+    first = np.flatnonzero(seen == 60)[0] * FRAME  # a beep of four frames at half the speed
+    assert np.abs(sound[first - 2 * FRAME : first - FRAME]).max() < 0.01
+    loud = np.flatnonzero(np.abs(sound[first - FRAME : first + 6 * FRAME]) > 0.05)
+    assert loud[0] == pytest.approx(FRAME, abs=FRAME / 2) and np.ptp(loud) == pytest.approx(4 * FRAME, abs=400)
+    beep = sound[first + 1000 : first + 1000 + 3 * FRAME]
+    rising = np.flatnonzero((beep[:-1] < 0) & (beep[1:] >= 0))
+    assert SAMPLE_RATE_HZ / np.diff(rising).mean() == pytest.approx(220, abs=1)
 
 
 def test_a_file_that_cannot_be_written_is_told(tmp_path):

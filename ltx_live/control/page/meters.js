@@ -29,7 +29,7 @@ export function meters(link, place) {
       value.textContent = write(now);
       bar?.style.setProperty("--fill", Math.min(1, Math.max(0, now == null ? 0 : fill(now))));
       if (name === "num_underruns") it.classList.toggle("bad", now > 0);
-      if (name === "buffer_s") it.classList.toggle("bad", now < (link.values["/ltx/status/output_latency_s"] ?? 0) + 0.05);
+      if (name === "buffer_s") it.classList.toggle("bad", now != null && now < (link.values["/ltx/status/output_latency_s"] ?? 0) + 0.05);
     });
   }
 }
