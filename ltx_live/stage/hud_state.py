@@ -23,8 +23,8 @@ class HudState:
     known. `bpm` is 0 when nothing keeps to the beat; `grid` is the value of `tempo/quantise` when it is one of
     beats or bars, else "". `cue` is where the cue list stands. `mode` says in a few words what leads the model
     beside its prompt ("image-to-video"). `loras` are the rows of the list of LoRA files. `control` is the last
-    control message and what it did. `messages` are (text, time it goes at), by the clock that `Hud.draw` is given. `learning`
-    is what MIDI learn waits for, and is shown even where the display is off.
+    control message and what it did. `messages` are (text, time it goes at), by the clock that `Hud.draw` is given.
+    `learning` is what MIDI learn waits for, and is shown even where the display is off.
     """
 
     prompt: str = ""
