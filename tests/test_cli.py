@@ -200,7 +200,6 @@ def test_params_as_json_hold_the_table():
         "choices": [],
         "unit": "",
         "landing": "chunk",
-        "since": None,
         "count": 0,
     }
 
