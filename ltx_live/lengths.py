@@ -87,8 +87,8 @@ class Lengths:
     def cut(self, params: Any, continues: bool, speed: float = 1.0) -> int | None:
         """The longest up to `cut_frames` that feeds the show: one cut after the other, each made while one plays.
 
-        Where none does, the shortest above it that does, or what brings most new seconds per second of work; None
-        where that is less than the show plays at its `speed`: every cut would end in an underrun.
+        Where none does, the shortest above it that does, at a speed of 1 at least, else at the show's; or what brings
+        most new seconds per second of work. None where that is less than the speed: every cut would end in an underrun.
         """
         whole = self.whole(params)
         shortest = min(SHORTEST_CHUNK, params.cut_frames, whole)
@@ -96,9 +96,10 @@ class Lengths:
             num_frames: self.new_s(num_frames, params, continues) / self._times.p95_s(num_frames, work(params))
             for num_frames in range(shortest, whole + 1, 8)
         }
-        feeding = [num_frames for num_frames, gain in gains.items() if gain >= RESERVE * speed]
-        short = [num_frames for num_frames in feeding if num_frames <= params.cut_frames]
-        if feeding:
-            return max(short) if short else min(feeding)
+        for pace in (max(1.0, speed), speed):
+            feeding = [num_frames for num_frames, gain in gains.items() if gain >= RESERVE * pace]
+            short = [num_frames for num_frames in feeding if num_frames <= params.cut_frames]
+            if feeding:
+                return max(short) if short else min(feeding)
         best = max(gains, key=gains.__getitem__)
         return best if gains[best] >= speed else None

@@ -50,7 +50,7 @@ UNSETTLED_S = 0.5
 def run(config: Config, seconds: float, out: Path) -> int:
     """Render `seconds` to the file `out` at full level and return 0; the same seed gives the same frames.
 
-    Values of the picture (`out/...`) apply; volume does not, but the limiter does. Raises LtxLiveError.
+    Values of the picture (`out/...`) apply; volume and speed do not, but the limiter does. Raises LtxLiveError.
     """
     generation = params.snapshot(params.GenerationParams, config.values)
     frame_rate = generation.frame_rate

@@ -142,7 +142,7 @@ class Session:
                 self.statistics.num_deaths += 1
                 self.notice = f"{message.text}; it starts again"
 
-    def comes_too_late(self, chunk: Chunk, position: float, end: int, speed: float = 1.0) -> bool:
+    def comes_too_late(self, chunk: Chunk, position: float, end: int, speed: float) -> bool:
         """Whether a cut has taken so long that nothing could follow it in time, while what it replaces reaches on."""
         ready = position + self._time_s(self.running) * speed * SAMPLE_RATE_HZ if speed else position
         return chunk.end < min(end, ready)

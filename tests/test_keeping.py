@@ -103,6 +103,7 @@ def test_a_show_that_broke_off_goes_on_where_it_was(tmp_path):
     show.send("out/master", 0.5)
     show.send("out/blackout", 1)
     show.send("pause", 1)
+    show.send("out/speed", 0)
     show.send("bank/3/text", "mine")
     show.send("bank/3/connect")
     show.send("snap/4/save")
@@ -115,7 +116,7 @@ def test_a_show_that_broke_off_goes_on_where_it_was(tmp_path):
     assert "the show broke off at" in again.config.told and "out/blackout still on" in again.config.told
     assert (again["out/hue"], again["out/master"], again["out/blackout"]) == (0.0, 0.5, True)
     assert (again["prompt"], again["bank/selected"], again["bank/3/text"]) == ("mine", 3, "mine")
-    assert again["pause"] is False
+    assert again["pause"] is False and again["out/speed"] == 1.0
     assert again.playback.snapshots.kept == show.playback.snapshots.kept and again["snap/4/name"] == "dusk"
 
 

@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from ltx_live.chunk import EngineInfo
+from ltx_live.chunk import SAMPLE_RATE_HZ, EngineInfo
 from ltx_live.chunk_times import ChunkTimes
 from ltx_live.lengths import Lengths, in_beats
+from ltx_live.moment import Moment
 from ltx_live.params import GenerationParams
 
 PARAMS = GenerationParams(num_frames=129)
@@ -36,6 +37,22 @@ def lengths(fixed_s: float, frame_s: float) -> Lengths:
 )
 def test_a_cut_is_short_but_feeds_the_show(fixed_s, frame_s, expected):
     assert lengths(fixed_s, frame_s).cut(PARAMS, continues=True) == expected
+
+
+@pytest.mark.parametrize(
+    ("fixed_s", "frame_s", "speed", "expected"),
+    [
+        (0.05, 0.005, 2.0, 33),  # 0.2 s for a second
+        (0.05, 0.015, 2.0, 57),  # 0.55 s for a second is too much, 0.91 s for two is not
+        (0.3, 0.02, 2.0, None),
+        (0.3, 0.02, 0.0, 41),  # so that it feeds a show that is let go
+        (0.3, 0.1, 0.25, 33),  # slower than real time
+        (0.3, 0.1, 0.5, None),
+        (0.3, 0.1, 0.0, 33),
+    ],
+)
+def test_a_cut_feeds_the_show_at_its_speed(fixed_s, frame_s, speed, expected):
+    assert lengths(fixed_s, frame_s).cut(PARAMS, True, speed) == expected
 
 
 def test_a_cut_is_as_long_as_asked_and_never_longer_than_chunks_are():
@@ -71,3 +88,12 @@ def test_a_chunk_has_as_many_new_frames_as_beats_take(beats, bpm, expected):
     if 9 < expected < 129 and beats:
         nearest = min(range(9, 258, 8), key=lambda num: abs(num - 9 - beats * 60 / bpm * 24))
         assert nearest == expected
+
+
+@pytest.mark.parametrize(
+    ("speed", "unplayed_s", "expected"), [(1.0, 1.5, 41), (2.0, 2.9, 129), (0.5, 0.9, 57), (0, 0.2, 129)]
+)
+def test_a_chunk_is_short_where_that_keeps_up_with_the_show(speed, unplayed_s, expected):
+    """41 frames take 1.12 s and bring 1.33 s: enough at a speed of 1, not at 2."""
+    moment = Moment(0.0, 0, round(unplayed_s * SAMPLE_RATE_HZ), PARAMS, 0, 1, speed=speed)
+    assert lengths(0.3, 0.02).next(moment, continues=True) == expected

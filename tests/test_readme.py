@@ -49,7 +49,7 @@ def test_recipes_have_at_most_eight_lines():
     section = README.split("## Recipes\n")[1].split("\n## ")[0]
     titles = [recipe.strip().splitlines()[0] for recipe in re.split(r"\n(?=\*\*)", section) if recipe.strip()]
     words = "nanoKONTROL2", "TouchDesigner", "Feedback", "phone", "music", "prompt to another"
-    words += "follows the sound", "strobe", "second screen"
+    words += "follows the sound", "strobe", "tape", "second screen"
     for word, title in zip(words, titles, strict=True):
         assert word in title
     for recipe in re.split(r"\n(?=\*\*)", section):

@@ -77,6 +77,17 @@ def test_what_is_held_is_made_as_far_ahead_as_a_release_needs_and_no_further():
     assert show.session.statistics.num_underruns == 0 and set(np.diff(show.seen)) <= {0, 1}
 
 
+def test_what_nearly_stands_can_go_on_at_once_at_any_time():
+    show = Show()
+    show.play(10)
+    for _ in range(4):
+        show.speed = 0.1
+        show.play(27.3)
+        show.speed = 1.0
+        show.play(3)
+    assert show.session.statistics.num_underruns == 0
+
+
 def test_a_gesture_while_held_cuts_what_is_not_shown_yet():
     show = running(0.0)
     gesture, end = show.gesture(), show.timeline.end
@@ -120,6 +131,15 @@ def test_an_engine_that_is_too_slow_for_cuts_can_make_them_at_half_the_speed():
     gesture = show.gesture()
     show.play(12)
     assert show.session.statistics.num_cuts == 1 and gesture in show.heard
+
+
+def test_a_cut_comes_too_late_sooner_where_the_media_runs_faster():
+    show = running(1.0)
+    show.until(lambda: show.session.running is not None)
+    chunk, end = show.timeline.last.chunk, show.timeline.end + 1
+    position = chunk.end - 1.5 * pocket_s(57) * SAMPLE_RATE_HZ
+    late = [show.session.comes_too_late(chunk, position, end, speed) for speed in (0.0, 0.5, 1.0, 2.0)]
+    assert late == [False, False, False, True]
 
 
 def test_a_hold_at_the_end_is_no_underrun_until_it_is_let_go():

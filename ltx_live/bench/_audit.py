@@ -144,6 +144,9 @@ class Clock:
     def perf_counter(self) -> float:
         return self.now_s
 
+    def sleep(self, seconds: float) -> None:
+        self.now_s += seconds
+
     @contextlib.contextmanager
     def instead_of_the_computers(self) -> Iterator[None]:
         real, show.time = show.time, self

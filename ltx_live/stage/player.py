@@ -27,7 +27,7 @@ FALL_S = 1.7
 
 
 class TapBlock(NamedTuple):
-    """A block as handed out, (N, 2) float32: its first `num_media` samples are media from `position` to `end`."""
+    """A block as it was handed out: `samples` (N, 2) float32, of which the first `num_media` are media, up to `end`."""
 
     position: int
     num_media: int

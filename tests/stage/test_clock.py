@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ltx_live.stage.clock import DacLatency, FramePacer, PlayClock, Published
+from ltx_live.stage.clock import DacLatency, FramePacer, PlayClock, Published, Run
 from ltx_live.stage.player import Player
 from ltx_live.stage.playlist import Playlist
 
@@ -131,6 +131,11 @@ def test_what_is_held_stands_at_the_last_sample_as_soon_as_that_is_heard():
     told = device.positions(1.0, 2.0, 0.0)
     assert told[3, 1] < device.player.published.samples, "what was handed out before is still to be heard"
     assert set(told[12:, 1]) == {device.player.published.samples}
+    clock = PlayClock()
+    clock.position(Published(48_000, 1.1, 1), 1.0)
+    clock.position(Published(48_480, 1.105, 1), 1.01)  # told 5 ms too early: the clock follows slowly
+    held = Published(48_480, 1.2, 1, 0.0, (Run(48_480, 1.105, 1.0),))
+    assert clock.position(held, 1.1) < 48_100 and clock.position(held, 1.11) == 48_480
 
 
 def test_av_offset_is_looked_up_in_what_was_and_will_be_heard():
