@@ -46,7 +46,9 @@ _UNTOUCHED = (
     "av/",
     "sys/",
 )
-_BUTTONS = re.compile(r"bank/\d+/connect|snap/\d+/(save|recall)|mod/\d+/trigger|(bank|cue|image|tempo|rec)/[a-z]+")
+_BUTTONS = re.compile(
+    r"bank/\d+/connect|snap/\d+/(save|recall)|mod/\d+/trigger|cue/(go|back|stop)|tempo/tap|(bank|image|rec)/[a-z]+"
+)
 """Triggers that a 0 releases: a program that sends all its channels sends that, too. It does nothing."""
 
 _WIDTH_PX, _HEIGHT_PX = 1280, 800
