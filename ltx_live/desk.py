@@ -36,6 +36,7 @@ CONTROL_S = 0.01
 """What waits of the controls after this time of a tick is left for the next one."""
 
 LONGEST_SEEK_S = 1e6
+"""Eleven days: a number beyond it, infinity too, is no place in a file."""
 
 TAP_LIGHT_BEATS = 0.25
 """So long a light for tapping the tempo is on at every beat."""

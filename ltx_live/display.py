@@ -15,9 +15,9 @@ from ltx_live.session import Session
 from ltx_live.stage.hud_state import HudState
 from ltx_live.stage.timeline import Picture
 from ltx_live.tempo import Tempo
+from ltx_live.weights.memory import GIB
 
 UNTOLD = ("pause", "bank/selected")  # the state tells of a pause, and a slot of the bank plays through its prompt
-GIB = 2**30
 GRIDS = ("beat", "bar", "2 bars", "4 bars")
 
 

@@ -111,7 +111,7 @@ class Keeper:
         self._watched = {path: _signature(path) for path in {config.show, config.cues_file} - {None}}
         self._state_due = True
         self._made_due_s: float | None = None
-        self._unsaved: set[str] = set()  # what has been made and is due: bank slots by name, snapshots as snap/N/save
+        self._unsaved: set[str] = set()  # while that is due: bank slots by name, snapshots as snap/N/save
         self._made_text = ""  # of bank and snapshots: much to write out, and seldom changed
         self._next_save_s = self._next_watch_s = self._next_touch_s = 0.0
 
@@ -122,8 +122,8 @@ class Keeper:
         made = {*saved, *(change.name for change in outcome.changes if _MADE.fullmatch(change.name))}
         self._made_text = "" if made else self._made_text
         if made and not any(event.origin == HAND for event in transaction):
+            self._unsaved = made | (self._unsaved if self._made_due_s is not None else set())
             self._made_due_s = now_s + SAVE_S
-            self._unsaved |= made
         if any(fired.name == "sys/save" for fired in outcome.fired):
             self._save_all()
 
@@ -131,7 +131,6 @@ class Keeper:
         """Write what is due, at most once a second; look at the files. What has been changed in them by hand."""
         if self._made_due_s is not None and now_s >= self._made_due_s:
             self._made_due_s = None
-            self._unsaved.clear()
             if self._show is not None:
                 self._saver.revise(self._show, self._made())
         if self._config.state is not None:
@@ -201,14 +200,15 @@ class Keeper:
         except ConfigError as error:
             self._tell(f"{error}; the show goes on with what it had")
             return []
-        own = {number: each for number, each in self._playback.snapshots.kept.items()
-               if f"snap/{number}/save" in self._unsaved}  # fmt: skip
-        self._playback.snapshots.kept = {number: dict(each) for number, each in {**file.snapshots, **own}.items()}
+        own = self._unsaved if path == self._show and self._made_due_s is not None else set()
+        kept = self._playback.snapshots.kept
+        unsaved = {number: kept[number] for number in kept if f"snap/{number}/save" in own}
+        self._playback.snapshots.kept = {number: dict(each) for number, each in {**file.snapshots, **unsaved}.items()}
         cues = self._playback.cues if self._config.cues_file != path else file.cues
         texts = {name: value for name, value in file.values.items() if _MADE.fullmatch(name)}
         gone = {name: "" for name, value in self._values.items() if value and _MADE.fullmatch(name)}
         texts = gone | texts if file.has_bank else texts
-        return self._take(cues, {name: texts[name] for name in texts.keys() - self._unsaved}, path, now_s)
+        return self._take(cues, {name: texts[name] for name in texts.keys() - own}, path, now_s)
 
     def _take(self, cues: Sequence[Cue], values: Mapping[str, Any], path: Path, now_s: float) -> list[Event]:
         changed = self._playback.replace(cues, self._values)

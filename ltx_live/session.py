@@ -301,8 +301,7 @@ class Session:
         return math.inf if time_s is None else time_s
 
     def _remaining_s(self, moment: Moment) -> float:
-        running = self._running
-        return max(0.0, running.asked_s + self._time_s(running.request) - moment.now_s)
+        return max(0.0, self._running.asked_s + self._time_s(self.running) - moment.now_s)
 
     def _wait_s(self, moment: Moment) -> float:
         """Until the engine is free for a cut: one step for a request that can be cancelled."""

@@ -287,6 +287,18 @@ def test_what_was_made_just_before_a_file_is_saved_by_hand_is_not_lost(tmp_path,
     assert [each["text"] for each in kept["bank"]] == ["stripes", "mine"] and kept["snapshot"]
 
 
+def test_what_is_saved_can_be_changed_by_hand_again(tmp_path, show_path):
+    show = Show(tmp_path, str(show_path))
+    show.send("bank/2/text", "mine")
+    show.send("sys/save")
+    while show.keeper._saver.is_revising(show_path):  # in the other process
+        time.sleep(0.01)
+    show.play(0.5)
+    show_path.write_text(show_path.read_text().replace("mine", "yours"))
+    show.play()
+    assert show["bank/2/text"] == "yours"
+
+
 def test_what_it_wrote_itself_is_not_read_again(tmp_path, show_path):
     show = Show(tmp_path, str(show_path))
     show.send("bank/2/text", "a")

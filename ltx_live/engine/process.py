@@ -45,10 +45,8 @@ MAX_PROMPTS = 96  # the whole bank, and what is played beside it
 
 @dataclass(frozen=True, slots=True)
 class Died:
-    """The engine process ended; the chunk `index` it was making will not come. It starts again in `restart_in_s`.
-
-    `exit_code` is None for a process that could not be started.
-    """
+    """The engine process ended, or could not be started (`exit_code` None); the chunk `index` it was making will not
+    come. It starts again in `restart_in_s`."""
 
     exit_code: int | None
     text: str

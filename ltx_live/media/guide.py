@@ -9,6 +9,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,10 +19,8 @@ from ltx_live.errors import MediaError
 from ltx_live.media import controls
 from ltx_live.media.frames import Opening, PlayHead, Source, open_source
 from ltx_live.media.image import fitted, read_image, resized
+from ltx_live.media.loader import FAULTS
 from ltx_live.media.recording import reason
-
-FAULTS = MediaError, OSError, ValueError, LookupError, RuntimeError, AttributeError, TypeError, MemoryError
-"""What files that nobody has thought of bring about: the guide's threads go on."""
 
 SLACK_S = 0.25
 """The delay of what is live stays as it is while it is at most this much longer than it must be, so that motion goes on
@@ -208,14 +207,15 @@ class Guide:
         number = self._num_loads
 
         def run() -> None:
+            done: Callable[[], None] = self._count_load
             try:
                 loaded = read()
+                done = partial(use, number, name, loaded)
             except FAULTS as error:
                 text = str(error) if isinstance(error, MediaError) else f"cannot open {name!r}: {reason(error)}"
                 self._messages.append(text)
-                self._work.put(self._count_load)
-            else:
-                self._work.put(lambda: use(number, name, loaded))
+            finally:
+                self._work.put(done)
 
         threading.Thread(target=run, name="guide loader", daemon=True).start()
 

@@ -10,6 +10,9 @@ from typing import Generic, NamedTuple, TypeVar
 
 from ltx_live.errors import MediaError
 
+FAULTS = MediaError, OSError, ValueError, LookupError, RuntimeError, MemoryError
+"""What files can bring about: all of it ends in a line. PyAV's own errors are told by those who call it."""
+
 T = TypeVar("T")
 
 
@@ -71,9 +74,10 @@ class Loader(Generic[T]):
         return None
 
     def _run(self, name: str) -> None:
+        self._done = Loaded(name, None, MediaError(f"cannot read {name}; choose another file"))  # whatever happens
         try:
             self._done = Loaded(name, self._read(name), None)
         except MediaError as error:
             self._done = Loaded(name, None, error)
-        except (OSError, ValueError, RuntimeError, LookupError, AttributeError, TypeError, MemoryError) as error:
+        except FAULTS as error:
             self._done = Loaded(name, None, MediaError(f"cannot read {name}: {error}; choose another file"))

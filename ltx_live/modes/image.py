@@ -39,7 +39,8 @@ class ImageMode:
         self._wish = ""
         self._used: Used | None = None
         self._image: Ready | None = None
-        self._led: tuple[Used, int, float] | None = None  # which image led last, where its chunk starts, its strength
+        self._led: tuple[Used, int] | None = None  # which image led last, and where its chunk starts
+        self._strength = 1.0  # that it leads with, before modulators
         self._version = 0
 
     @property
@@ -100,9 +101,10 @@ class ImageMode:
         """The values of GenerationParams that a chunk is made with: those that change nothing are the table's."""
         holds = params.i2v_hold and self._used is not None
         if holds or (self._used is not None and (self._led is None or self._led[0] != self._used)):
+            self._strength = params.i2v_strength
             return {"i2v_image": self._used}
-        led, _, strength = self._led or ("", 0, 1.0)  # it goes on from the image, which is no gesture
-        return {"i2v_image": led, "i2v_strength": strength, "i2v_hold": False}
+        led = "" if self._led is None else self._led[0]  # it goes on from the image, which is no gesture
+        return {"i2v_image": led, "i2v_strength": self._strength, "i2v_hold": False}
 
     def leads(self, request: ChunkRequest) -> bool:
         """Whether the chunk begins with the image. One whose lead was cut away before it was seen leads again."""
@@ -120,7 +122,7 @@ class ImageMode:
     def made(self, request: ChunkRequest) -> None:
         """The chunk of this request, as it was filled, is in the timeline."""
         if request.inputs.image is not None:
-            self._led = request.params.i2v_image, request.start, request.params.i2v_strength
+            self._led = request.params.i2v_image, request.start
 
     def _use(self, name: str) -> None:
         self._version += 1

@@ -189,16 +189,13 @@ class SoundMode:
 
     def _drive(self) -> None:
         """Let drive what is wished and there; a live input drives from when it is open."""
-        wants_live = self._values["audioin/source"] == "live"
-        is_waiting = wants_live and self._driven_by is not self.input.sound and self.input.device is None
-        if is_waiting and self._driven_by is self._sound:
-            return
-        if is_waiting:
-            wanted: object | None = None
-        elif wants_live:
+        is_there = self._driven_by is self.input.sound or self.input.device is not None
+        if self._values["audioin/source"] != "live":
+            wanted: object | None = self._sound if self._values["audio_mode"] == "driving" else None
+        elif is_there:
             wanted = self.input.sound
-        else:
-            wanted = self._sound if self._values["audio_mode"] == "driving" else None
+        else:  # until then what drives goes on, unless it was taken away
+            wanted = self._sound if self._driven_by is self._sound else None
         if wanted is self._driven_by:
             return
         self._driven_by = wanted

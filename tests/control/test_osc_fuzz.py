@@ -76,7 +76,7 @@ def read(data):
         return []
 
 
-@some(200)
+@some(250)
 @given(addresses.filter(lambda address: "\x00" not in address), st.lists(plain, max_size=5))
 def test_what_we_send_is_what_is_read_by_us_and_by_python_osc(address, args):
     data = encode_message(address, args)
@@ -86,7 +86,7 @@ def test_what_we_send_is_what_is_read_by_us_and_by_python_osc(address, args):
     assert decode_packet(next(encode_bundles([data])))[0] == [(address, tuple(args))]
 
 
-@some(200)
+@some(250)
 @given(packets)
 def test_a_packet_is_read_or_refused(data):
     for address, args in read(data):
@@ -94,7 +94,7 @@ def test_a_packet_is_read_or_refused(data):
         encode_message(address, args)
 
 
-@some(200)
+@some(250)
 @given(packets)
 def test_what_is_read_can_be_applied(data):
     events = []
@@ -106,7 +106,7 @@ def test_what_is_read_can_be_applied(data):
     check(Registry(), events)
 
 
-@some(200)
+@some(250)
 @given(st.lists(st.tuples(addresses, st.lists(odd, max_size=4)), max_size=4))
 def test_the_registry_takes_anything(sent):
     check(Registry(), [Event(address, tuple(args), PEER, 0.0) for address, args in sent])
@@ -131,7 +131,7 @@ def check(registry, events):
             encode_message(*shown[:1], [shown[1]]) if shown else None
 
 
-@some(200)
+@some(250)
 @given(st.text(alphabet="/ltxnorm*?[]{},!-^\\.()+$ab", max_size=60))
 def test_a_pattern_is_expanded_or_refused(text):
     try:
@@ -141,7 +141,7 @@ def test_a_pattern_is_expanded_or_refused(text):
     assert found
 
 
-@some(200)
+@some(250)
 @given(addresses, st.lists(odd, max_size=3))
 def test_an_alias_is_translated_or_left(address, args):
     translated = resolume_to_ours(address, tuple(args))
@@ -157,7 +157,7 @@ def receiver():
     receiver.close()
 
 
-@some(100)
+@some(150)
 @given(st.lists(packets, min_size=1, max_size=5))
 def test_a_receiver_answers_after_anything(receiver, data):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:

@@ -26,6 +26,8 @@ def wait_for(loader, timeout_s=10.0):
 def read(name: str) -> str:
     if name == "odd":
         raise ValueError("no one has thought of this")
+    if name == "bug":
+        raise ZeroDivisionError
     if name == "broken":
         raise MediaError(f"cannot read {name}: it is broken")
     return name.upper()
@@ -80,5 +82,14 @@ def test_what_nobody_has_thought_of_is_a_failure_too():
     loader = Loader(read)
     loader.ask("odd")
     assert str(wait_for(loader).error) == "cannot read odd: no one has thought of this; choose another file"
+    loader.ask("fine")
+    assert wait_for(loader).content == "FINE"
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_bug_in_reading_is_answered_and_what_comes_after_it_is_read():
+    loader = Loader(read)
+    loader.ask("bug")
+    assert str(wait_for(loader).error) == "cannot read bug; choose another file"
     loader.ask("fine")
     assert wait_for(loader).content == "FINE"

@@ -170,3 +170,11 @@ def test_an_image_that_leads_again_does_so_at_its_strength(image):
     image.mode.made(image.request(2 * SECOND))
     again = image.request(SECOND)  # a cut before it was seen
     assert colour(again) == "red" and again.params.i2v_strength == 0.4
+
+
+def test_a_strength_that_modulators_have_moved_is_no_gesture_once_the_image_has_led(image):
+    image.set(i2v_image="red.png", i2v_strength=0.4)
+    image.told()
+    request = image.request(0)
+    image.mode.made(replace(request, params=replace(request.params, i2v_strength=0.7)))  # as it was sent
+    assert image.params() == request.params
